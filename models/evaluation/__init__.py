@@ -1,0 +1,1 @@
+"""Average precision of timed segments against ground truth."""

@@ -1,0 +1,1 @@
+"""From activations to segments: thresholds, grouping, outer-inner contrast, NMS. numpy only."""

@@ -1,0 +1,1 @@
+"""Draws labelled untrimmed videos of articulated figures, deterministic from a seed."""

@@ -1,0 +1,1 @@
+"""Training of heads from whole-video tags; timestamps are never read."""

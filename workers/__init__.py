@@ -1,0 +1,1 @@
+"""Execution: supervisor, Celery tasks, engine, leases, sweeper."""
