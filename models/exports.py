@@ -1,0 +1,132 @@
+"""Renders results: native JSON, ActivityNet JSON and CSV. Torch-free; rounding happens only here.
+
+Native JSON is the product's own shape; the other formats are made from it, so that a stored
+native result can be rendered in any format later.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from models.types import LocalizationResult, Segment
+
+NATIVE_VERSION = "1"
+SECONDS_DIGITS = 6
+SCORE_DIGITS = 6
+MILLISECONDS = 1000
+CSV_COLUMNS = ("video", "label", "start", "end", "score")
+
+
+def _segment_to_json(segment: Segment) -> dict[str, Any]:
+    return {
+        "label": segment.label,
+        "score": round(segment.score, SCORE_DIGITS),
+        "start": round(segment.start_seconds, SECONDS_DIGITS),
+        "end": round(segment.end_seconds, SECONDS_DIGITS),
+        "start_ms": round(segment.start_seconds * MILLISECONDS),
+        "end_ms": round(segment.end_seconds * MILLISECONDS),
+        "start_frame": segment.start_frame,
+        "end_frame": segment.end_frame,
+        "raw_score": round(segment.raw_score, SCORE_DIGITS),
+    }
+
+
+def to_native(result: LocalizationResult) -> dict[str, Any]:
+    """Render one result as the native JSON object.
+
+    Seconds are floats from the first presentation time. Segments stand by start, then label.
+    """
+    video = result.video
+    ordered = sorted(result.segments, key=lambda one: (one.start_seconds, one.label))
+    return {
+        "version": NATIVE_VERSION,
+        "video": {
+            "name": video.name,
+            "sha256": video.sha256,
+            "duration": round(video.duration_seconds, SECONDS_DIGITS),
+            "nominal_fps": round(video.nominal_fps, SECONDS_DIGITS),
+            "vfr": video.variable_frame_rate,
+            "width": video.width_px,
+            "height": video.height_px,
+        },
+        "model": result.model,
+        "recipe": result.recipe_digest,
+        "computed_with": dict(sorted(result.computed_with.items())),
+        "segments": [_segment_to_json(segment) for segment in ordered],
+        "labels_seen": {
+            label: round(score, SCORE_DIGITS)
+            for label, score in sorted(result.labels_seen.items(), key=lambda item: -item[1])
+        },
+        "warnings": [warning.to_json() for warning in result.warnings],
+    }
+
+
+def _stem(name: str) -> str:
+    return name.rsplit(".", 1)[0] if "." in name else name
+
+
+def to_activitynet(native: Mapping[str, Any]) -> dict[str, Any]:
+    """Render a native object as an ActivityNet result file with all three top keys.
+
+    Source: activitynet/ActivityNet Evaluation, which insists on version, results, external_data.
+    """
+    segments = [
+        {
+            "label": segment["label"],
+            "score": segment["score"],
+            "segment": [segment["start"], segment["end"]],
+        }
+        for segment in native["segments"]
+    ]
+    return {
+        "version": "VERSION 1.3",
+        "results": {_stem(native["video"]["name"]): segments},
+        "external_data": {
+            "used": True,
+            "details": f"model {native['model']}, feature recipe {native['recipe']}",
+        },
+    }
+
+
+def to_csv(native: Mapping[str, Any]) -> str:
+    """Render a native object as CSV ``video,label,start,end,score`` with a header line.
+
+    A cell that a spreadsheet would run as a formula is prefixed with an apostrophe.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    video = _inert_cell(native["video"]["name"])
+    for segment in native["segments"]:
+        label = _inert_cell(segment["label"])
+        writer.writerow([video, label, segment["start"], segment["end"], segment["score"]])
+    return buffer.getvalue()
+
+
+def _inert_cell(text: str) -> str:
+    # Source: OWASP "CSV Injection": cells starting with these run as formulas.
+    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _as_json_line(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def render_native(native: Mapping[str, Any]) -> str:
+    """One line of native JSON."""
+    return _as_json_line(native)
+
+
+def render_activitynet(native: Mapping[str, Any]) -> str:
+    """One line of ActivityNet JSON."""
+    return _as_json_line(to_activitynet(native))
+
+
+EXPORTS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
+    "native": (".json", render_native),
+    "activitynet": (".activitynet.json", render_activitynet),
+    "csv": (".csv", to_csv),
+}
+"""Format name -> (file ending, renderer of a native object)."""
