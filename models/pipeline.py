@@ -1,0 +1,220 @@
+"""The whole way from a video file to timed segments, as one readable path.
+
+Owns the order of the stages and nothing of their content. A `Localizer` is heavy to build (it
+loads weights) and cheap to use; it is bound to one model and therefore to one recipe.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models.decode import VideoSource
+from models.errors import Cancelled, WeightsMissing
+from models.feature_store import FeatureStore
+from models.features import ExtractorSettings, FeatureExtractor
+from models.heads.predict import predict
+from models.localize.segments import localize_activations
+from models.modelcard import LoadedModel, find_model
+from models.recipe import FeatureRecipe
+from models.types import (
+    Activations,
+    FeatureSet,
+    LocalizationResult,
+    MediaWarning,
+    Progress,
+    ProgressCallback,
+    Proposal,
+    Segment,
+    StopCallback,
+    VideoFacts,
+)
+from models.weights import find_weights
+
+BUNDLED_FOLDER = Path(__file__).parent / "bundled"
+# Share of a run's time: feature extraction against everything after it.
+EXTRACTION_SHARE = 0.97
+
+
+def model_folders(home: Path) -> tuple[Path, ...]:
+    """Return the folders searched for models: the user's first, then the bundled one."""
+    return (home / "models", BUNDLED_FOLDER)
+
+
+def choose_device(wanted: str) -> str:
+    """Return the torch device for a wish of auto, cpu or cuda.
+
+    Raises:
+        WeightsMissing: never; a missing GPU is reported as OutOfMemory by torch otherwise.
+    """
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return wanted
+
+
+class Localizer:
+    """One model, loaded: backbones, head and their recipe.
+
+    Attributes:
+        recipe: of the features that the model needs.
+        model_name: ``name@version``.
+    """
+
+    def __init__(self, model: LoadedModel, extractor: FeatureExtractor) -> None:
+        self._model = model
+        self._extractor = extractor
+        self.recipe: FeatureRecipe = model.card.recipe
+        self.model_name = f"{model.card.name}@{model.card.version}"
+
+    def open(self, path: Path, *, name: str | None = None) -> VideoSource:
+        """Return a video source on this model's grid and frame size."""
+        return VideoSource(
+            path, fps=self.recipe.fps, short_side_px=self.recipe.short_side_px, name=name
+        )
+
+    def probe(self, path: Path, *, name: str | None = None) -> VideoFacts:
+        """Return the facts of a video that this model can read."""
+        with self.open(path, name=name) as source:
+            return source.facts
+
+    def num_chunks(self, facts: VideoFacts) -> int:
+        """Return the number of chunks in which extraction is cut."""
+        grid = self.recipe.grid(facts.duration_seconds)
+        return math.ceil(grid.num_snippets / self.recipe.chunk_snippets)
+
+    def extract_chunk(  # noqa: PLR0913 - one chunk of one video with its two callbacks
+        self,
+        path: Path,
+        facts: VideoFacts,
+        chunk: int,
+        store: FeatureStore,
+        on_progress: ProgressCallback | None = None,
+        should_stop: StopCallback | None = None,
+    ) -> bool:
+        """Compute and store one chunk; return False when it was stored already."""
+        if store.has_chunk(facts.sha256, self.recipe.digest, chunk):
+            return False
+        with self.open(path, name=facts.name) as source:
+            features = self._extractor.extract_chunk(source, chunk, on_progress, should_stop)
+        store.store_chunk(facts.sha256, self.recipe.digest, chunk, features)
+        return True
+
+    def localize(
+        self,
+        source: VideoSource,
+        store: FeatureStore | None = None,
+        on_progress: ProgressCallback | None = None,
+        should_stop: StopCallback | None = None,
+    ) -> LocalizationResult:
+        """Take an open source all the way; stored chunks are not computed again."""
+        facts = source.facts
+        features = self._extractor.extract(
+            source,
+            store=store,
+            video_sha256=facts.sha256,
+            on_progress=_scaled(on_progress, EXTRACTION_SHARE),
+            should_stop=should_stop,
+        )
+        _report(on_progress, "localizing", EXTRACTION_SHARE)
+        activations = predict(self._model, features)
+        grid = self.recipe.grid(facts.duration_seconds)
+        proposals = localize_activations(activations, grid, self._model.card.proposals)
+        segments = _to_segments(proposals, activations, source)
+        seen = zip(activations.classes, activations.video_scores.tolist(), strict=True)
+        return LocalizationResult(
+            video=facts,
+            model=self.model_name,
+            recipe_digest=self.recipe.digest,
+            computed_with=features.computed_with,
+            segments=segments,
+            labels_seen=dict(seen),
+            warnings=(*self._model.card.warnings, *features.warnings),
+            activations=activations,
+            snippet_seconds=grid.snippet_seconds(),
+        )
+
+    def finish(
+        self,
+        path: Path,
+        facts: VideoFacts,
+        store: FeatureStore,
+        on_progress: ProgressCallback | None = None,
+        should_stop: StopCallback | None = None,
+    ) -> LocalizationResult:
+        """Assemble stored chunks into a result; a chunk that is missing is computed."""
+        with self.open(path, name=facts.name) as source:
+            return self.localize(source, store, on_progress, should_stop)
+
+
+def _scaled(on_progress: ProgressCallback | None, share: float) -> ProgressCallback | None:
+    if on_progress is None:
+        return None
+    return lambda progress: on_progress(replace(progress, fraction=progress.fraction * share))
+
+
+def _report(on_progress: ProgressCallback | None, stage: str, fraction: float) -> None:
+    if on_progress is not None:
+        on_progress(Progress(stage, fraction))
+
+
+def _to_segments(
+    proposals: Sequence[Proposal], activations: Activations, source: VideoSource
+) -> tuple[Segment, ...]:
+    if not proposals:
+        return ()
+    starts = np.array([one.start_seconds for one in proposals], dtype=np.float64)
+    ends = np.array([one.end_seconds for one in proposals], dtype=np.float64)
+    start_frames = source.source_frame_at(starts)
+    # The end is exclusive: one past the frame on screen just before the segment ends.
+    end_frames = source.source_frame_at(np.nextafter(ends, 0.0)) + 1
+    return tuple(
+        Segment(
+            label=activations.classes[one.class_index],
+            score=min(1.0, max(0.0, one.raw_score)),
+            raw_score=one.raw_score,
+            start_seconds=one.start_seconds,
+            end_seconds=one.end_seconds,
+            start_frame=int(start_frame),
+            end_frame=int(end_frame),
+        )
+        for one, start_frame, end_frame in zip(proposals, start_frames, end_frames, strict=True)
+    )
+
+
+def load_localizer(
+    model: str, folders: Sequence[Path], *, device: str = "auto", num_threads: int = 0
+) -> Localizer:
+    """Load a model by ``NAME[@VERSION]`` with the backbones of its recipe.
+
+    Raises:
+        ModelUnknown: no folder holds such a model.
+        WeightsMissing: the model's backbone weights are not on this machine.
+        WeightsInvalid: a weights file is corrupt.
+    """
+    loaded = find_model(model, folders)
+    weights = find_weights(loaded.card.recipe, (loaded.folder, *folders))
+    settings = ExtractorSettings(device=choose_device(device), num_threads=num_threads)
+    return Localizer(loaded, FeatureExtractor(loaded.card.recipe, weights, settings))
+
+
+def localize_video(  # noqa: PLR0913 - one video with its options
+    localizer: Localizer,
+    path: Path,
+    *,
+    name: str | None = None,
+    store: FeatureStore | None = None,
+    on_progress: ProgressCallback | None = None,
+    should_stop: StopCallback | None = None,
+) -> LocalizationResult:
+    """Localize the actions of one video file, in this process.
+
+    Raises:
+        InputError: the file cannot be used.
+        ResourceError: memory or disk gave out.
+        Cancelled: ``should_stop`` answered True.
+    """
+    with localizer.open(path, name=name or path.name) as source:
+        return localizer.localize(source, store, on_progress, should_stop)
