@@ -84,3 +84,21 @@ class TimeGrid:
     def frame_seconds(self, frame: int) -> float:
         """Return the instant of a grid frame."""
         return frame / self.fps
+
+    def activation_seconds(
+        self, positions: DoubleArray, num_steps: int, *, centered: bool
+    ) -> DoubleArray:
+        """Return the instants of positions on an activation sequence that spans this video.
+
+        Args:
+            positions: float64[...], in steps; step j covers the positions [j, j + 1).
+            num_steps: T of the sequence; differs from ``num_snippets`` when a head stretched or
+                thinned the video.
+            centered: step j is as long as the stride and lies around the middle of its window;
+                otherwise it begins where its window begins.
+
+        Source: BaS-Net utils.py for ``centered=False``, without its fixed 25 fps and stride.
+        """
+        spacing_seconds = self.num_snippets * self.stride_frames / (num_steps * self.fps)
+        shift_frames = (self.window_frames - self.stride_frames) / 2 if centered else 0.0
+        return np.asarray(positions * spacing_seconds + shift_frames / self.fps, np.float64)

@@ -91,6 +91,8 @@ class Activations:
         video_scores: float32[C] in [0, 1].
         attention: float32[T] in [0, 1], class-agnostic actionness.
         classes: the C labels in order.
+        window_scores: float32[T, C], the video scores of overlapping windows cross-faded over
+            time; None when the head saw the whole video at once.
     """
 
     localization: FloatArray
@@ -98,6 +100,7 @@ class Activations:
     video_scores: FloatArray
     attention: FloatArray
     classes: tuple[str, ...]
+    window_scores: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True)

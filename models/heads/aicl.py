@@ -1,0 +1,193 @@
+"""AICL: actionness-inconsistency-guided contrastive learning.
+
+A class-aware trunk gives class activations; one trunk per stream gives class-agnostic
+actionness. Where the two disagree about what is action, snippets are pulled towards those on
+which they agree.
+
+Source: AICL (AAAI 2023), its supplement and public code. Where paper and code differ the code is
+followed, except: the fused sequence averages both actionness streams, so that it stays in [0, 1],
+and contrast sets hold only their members unless ``fill_pairs`` is set.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from models.config import AiclSettings
+from models.heads.base import Head, HeadOutput, HeadSpec, checked_mask
+from models.heads.blocks import (
+    PointwiseHead,
+    TemporalEmbedding,
+    above_own_median,
+    selected_mean,
+    snippet_counts,
+    top_selection,
+)
+from models.heads.losses import (
+    generalized_cross_entropy,
+    masked_info_nce,
+    masked_mse,
+    multiple_instance_bce,
+    normalized_cross_entropy,
+)
+
+# query, positive, negatives of the four contrastive terms, by set name
+CONTRAST_TERMS = (("ia", "ca", "cb"), ("ib", "cb", "ca"), ("ca", "ia", "cb"), ("cb", "ib", "ca"))
+EMBEDDING_NAMES = ("embedding", "rgb_embedding", "flow_embedding")
+
+
+class AiclHead(Head):
+    """The AICL network and all of its loss terms."""
+
+    required_streams: ClassVar[tuple[str, ...]] = ("rgb", "flow")
+
+    def __init__(self, spec: HeadSpec, settings: AiclSettings) -> None:
+        super().__init__(spec)
+        self.settings = settings
+        width, kernel = settings.width, settings.kernel
+        self.input_dropout = nn.Dropout(settings.input_dropout)
+        self.trunk = TemporalEmbedding(spec.feature_width, width, kernel)
+        self.classifier = PointwiseHead(width, len(spec.classes))
+        self.rgb_trunk = TemporalEmbedding(spec.stream_width, width, kernel)
+        self.flow_trunk = TemporalEmbedding(spec.stream_width, width, kernel)
+        self.rgb_actionness = PointwiseHead(width, 1)
+        self.flow_actionness = PointwiseHead(width, 1)
+
+    def forward(self, features: Tensor, mask: Tensor | None = None) -> HeadOutput:
+        """Run the head; see `Head.forward`."""
+        valid = checked_mask(features, mask, self.spec)
+        dropped: Tensor = self.input_dropout(features)
+        embedding: Tensor = self.trunk(dropped, valid)
+        logits: Tensor = self.classifier(embedding)
+        rgb: Tensor = self.rgb_trunk(dropped[..., self.spec.stream_slice("rgb")], valid)
+        flow: Tensor = self.flow_trunk(dropped[..., self.spec.stream_slice("flow")], valid)
+        rgb_actionness = torch.sigmoid(self.rgb_actionness(rgb))[..., 0]
+        flow_actionness = torch.sigmoid(self.flow_actionness(flow))[..., 0]
+        attention = (rgb_actionness + flow_actionness) / 2
+        share = self.settings.class_share
+        fused = share * self._probabilities(logits) + (1 - share) * attention[..., None]
+        ranking = fused if self.settings.topk_by == "fused" else logits
+        counts = snippet_counts(valid, self.settings.topk_divisor)
+        top = top_selection(ranking.detach(), counts, valid[..., None])
+        video_logits = selected_mean(logits, top)
+        return HeadOutput(
+            class_logits=logits,
+            localization=fused,
+            scoring=fused,
+            video_scores=self._probabilities(video_logits),
+            attention=attention,
+            mask=valid,
+            evidence={
+                "embedding": embedding,
+                "rgb_embedding": rgb,
+                "flow_embedding": flow,
+                "rgb_actionness": rgb_actionness,
+                "flow_actionness": flow_actionness,
+                "video_logits": video_logits,
+                "top": top,
+            },
+        )
+
+    def loss(
+        self, output: HeadOutput, labels: Tensor, step: int  # noqa: ARG002  # same in all heads
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return L_a + L_ca + L_c + L_mc + L_ac, each with its weight, and the unweighted parts."""
+        settings, evidence, mask = self.settings, output.evidence, output.mask
+        rgb, flow = evidence["rgb_actionness"], evidence["flow_actionness"]
+        action = (evidence["top"] & (labels > 0)[:, None, :]).any(dim=2)
+        class_actionness = self._class_actionness(output.class_logits)
+        parts = {
+            "video": self._video_loss(output, labels),
+            "actionness": generalized_cross_entropy(rgb, action, mask, settings.gce_q)
+            + generalized_cross_entropy(flow, action, mask, settings.gce_q),
+            "modality": masked_mse(rgb, flow, mask),
+            "action": masked_mse(class_actionness, output.attention, mask),
+        }
+        total = (
+            parts["video"]
+            + settings.actionness_weight * parts["actionness"]
+            + settings.modality_weight * parts["modality"]
+            + settings.action_weight * parts["action"]
+        )
+        if settings.contrast_weight > 0:
+            parts["contrast"] = self._contrast(output, class_actionness)
+            total = total + settings.contrast_weight * parts["contrast"]
+        return total, parts
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        if self.settings.video_loss == "softmax_ce":
+            return torch.softmax(logits, dim=-1)
+        return torch.sigmoid(logits)
+
+    def _class_actionness(self, logits: Tensor) -> Tensor:
+        """Return f32[B, T]: actionness as the class activations see it."""
+        if self.settings.class_actionness == "sum":
+            return torch.sigmoid(logits.sum(dim=-1))
+        return torch.sigmoid(logits.amax(dim=-1))
+
+    def _video_loss(self, output: HeadOutput, labels: Tensor) -> Tensor:
+        video_logits = output.evidence["video_logits"]
+        if self.settings.video_loss == "softmax_ce":
+            return normalized_cross_entropy(video_logits, labels)
+        return multiple_instance_bce(video_logits, output.class_logits, labels, output.mask)
+
+    def mine(self, output: HeadOutput, class_actionness: Tensor) -> dict[str, Tensor]:
+        """Return the four contrast sets, bool[B, T] each.
+
+        Both actionness sequences are cut at their own median. ``ca`` and ``cb``: both say action,
+        both say background; ``ia`` and ``ib``: they disagree, and the class activations are
+        highest, lowest. All are ranked by the class-aware actionness.
+        """
+        mask = output.mask
+        one = above_own_median(class_actionness.detach(), mask)
+        other = above_own_median(output.attention.detach(), mask)
+        members = {
+            "ca": one & other,
+            "cb": ~one & ~other & mask,
+            "ia": (one ^ other) & mask,
+            "ib": (one ^ other) & mask,
+        }
+        counts = snippet_counts(mask, self.settings.pair_divisor)
+        ranks = class_actionness.detach()
+        chosen = {}
+        for name, member in members.items():
+            ranking = ranks if name in {"ca", "ia"} else 1 - ranks
+            if self.settings.fill_pairs:
+                chosen[name] = top_selection(ranking * member, counts, mask)
+            else:
+                chosen[name] = top_selection(ranking, counts, member)
+        return chosen
+
+    def _contrast(self, output: HeadOutput, class_actionness: Tensor) -> Tensor:
+        """Return the sum over three embeddings and four terms of InfoNCE on the mined sets."""
+        sets = self.mine(output, class_actionness)
+        total = output.class_logits.new_zeros(())
+        for name in EMBEDDING_NAMES:
+            embedding = output.evidence[name]
+            means = {key: selected_mean(embedding, chosen[..., None].expand_as(embedding))
+                     for key, chosen in sets.items()}
+            for query, positive, negatives in CONTRAST_TERMS:
+                # Candidate 0 is the positive set's mean, the others are single snippets.
+                candidates = torch.cat([means[positive][:, None], embedding], dim=1)
+                is_negative = sets[negatives][:, None, :]
+                filled = (sets[positive].any(dim=1) & sets[negatives].any(dim=1))[:, None, None]
+                is_positive = torch.zeros_like(candidates[..., 0], dtype=torch.bool)[:, None]
+                is_positive[..., 0] = True
+                none = torch.zeros_like(filled)
+                total = total + masked_info_nce(
+                    means[query][:, None],
+                    candidates,
+                    is_positive & filled,
+                    torch.cat([none, is_negative], dim=2),
+                    self.settings.temperature,
+                )
+        return total
+
+
+def build_aicl(spec: HeadSpec, settings: object) -> AiclHead:
+    """Build an AICL head; the settings must be `AiclSettings`."""
+    if not isinstance(settings, AiclSettings):
+        message = f"the aicl head takes AiclSettings, got {type(settings).__name__}"
+        raise TypeError(message)
+    return AiclHead(spec, settings)

@@ -1,0 +1,97 @@
+"""Blocks that heads share: temporal embedding, class head, actionness, pooling, selection.
+
+All sequences are [B, T, ...] with a bool[B, T] mask of real snippets.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class TemporalEmbedding(nn.Module):
+    """Temporal convolution and ReLU, length kept; padding reads as the zeros beyond the ends."""
+
+    def __init__(self, in_width: int, width: int, kernel: int) -> None:
+        super().__init__()
+        if kernel % 2 == 0:
+            message = f"kernel must be odd so that the length is kept, got {kernel}"
+            raise ValueError(message)
+        self.conv = nn.Conv1d(in_width, width, kernel, padding=kernel // 2)
+
+    def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
+        """Map f32[B, T, D] to f32[B, T, width]."""
+        silenced = sequence.masked_fill(~mask[..., None], 0.0)
+        embedded: Tensor = self.conv(silenced.transpose(1, 2))
+        return torch.relu(embedded).transpose(1, 2)
+
+
+class PointwiseHead(nn.Module):
+    """One linear map per snippet: class logits, or one actionness logit."""
+
+    def __init__(self, width: int, out_width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(width, out_width, 1)
+
+    def forward(self, sequence: Tensor) -> Tensor:
+        """Map f32[B, T, width] to f32[B, T, out_width]."""
+        logits: Tensor = self.conv(sequence.transpose(1, 2))
+        return logits.transpose(1, 2)
+
+
+def snippet_counts(mask: Tensor, divisor: int) -> Tensor:
+    """Return int64[B]: real snippets / divisor rounded down, at least 1."""
+    return (mask.sum(dim=1) // divisor).clamp(min=1)
+
+
+def top_selection(ranking: Tensor, counts: Tensor, member: Tensor) -> Tensor:
+    """Select the highest-ranked members along time.
+
+    Args:
+        ranking: f32[B, T, ...].
+        counts: int64[B], how many to select at most.
+        member: bool, broadcastable to ``ranking``: who may be selected.
+
+    Returns:
+        bool like ``ranking``; fewer than asked where members are fewer. Ties: earlier first.
+    """
+    member = member.expand_as(ranking)
+    order = ranking.masked_fill(~member, float("-inf")).argsort(dim=1, descending=True, stable=True)
+    shape = (1, ranking.shape[1], *[1] * (ranking.ndim - 2))
+    places = torch.arange(ranking.shape[1], device=ranking.device).view(shape)
+    ranks = torch.empty_like(order).scatter_(1, order, places.expand_as(order))
+    limits = counts.view(-1, *[1] * (ranking.ndim - 1))
+    return (ranks < limits) & member
+
+
+def selected_mean(sequence: Tensor, selection: Tensor) -> Tensor:
+    """Return the mean of f32[B, T, ...] over selected snippets; 0 where none is selected."""
+    weights = selection.to(sequence.dtype)
+    return (sequence * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
+
+
+def topk_mean_by(sequence: Tensor, ranking: Tensor, counts: Tensor, mask: Tensor) -> Tensor:
+    """Return f32[B, C]: mean of f32[B, T, C] where another sequence of that shape is highest."""
+    return selected_mean(sequence, top_selection(ranking, counts, mask[..., None]))
+
+
+def topk_mean(sequence: Tensor, counts: Tensor, mask: Tensor) -> Tensor:
+    """Return f32[B, C]: mean of the highest values of f32[B, T, C] per class."""
+    return topk_mean_by(sequence, sequence.detach(), counts, mask)
+
+
+def attention_pooling(sequence: Tensor, attention: Tensor, mask: Tensor) -> Tensor:
+    """Return f32[B, D]: f32[B, T, D] averaged with weights f32[B, T] >= 0."""
+    weights = attention.masked_fill(~mask, 0.0)[..., None]
+    total = weights.sum(dim=1)
+    return (sequence * weights).sum(dim=1) / (total + torch.finfo(total.dtype).eps)
+
+
+def above_own_median(sequence: Tensor, mask: Tensor) -> Tensor:
+    """Return bool[B, T]: real snippets strictly above the median of f32[B, T] in their row.
+
+    The median of an even number of values is the mean of the middle two.
+    """
+    ordered = sequence.masked_fill(~mask, float("inf")).sort(dim=1).values
+    count = mask.sum(dim=1, keepdim=True)
+    lower = ordered.gather(1, (count - 1) // 2)
+    upper = ordered.gather(1, count // 2)
+    return (sequence > (lower + upper) / 2) & mask

@@ -1,0 +1,161 @@
+"""From a head's activations to scored proposals in seconds. Needs numpy only.
+
+So thresholds can be changed on stored activations in milliseconds.
+"""
+
+import numpy as np
+
+from models.config import ProposalSettings
+from models.errors import ContractViolation
+from models.localize.nms import suppress
+from models.localize.oic import outer_inner_contrast
+from models.localize.proposals import mean_over_runs, runs_above, upsample_linear
+from models.timegrid import TimeGrid
+from models.types import Activations, DoubleArray, FloatArray, IntArray, Proposal
+
+
+def localize_activations(
+    activations: Activations, grid: TimeGrid, settings: ProposalSettings
+) -> list[Proposal]:
+    """Make the proposals of one video.
+
+    Each selected class is cut at every threshold; the runs are scored by outer-inner contrast
+    and suppressed per class. Where the video scores vary over time (a long video seen in
+    windows), a run needs the class threshold on average over itself.
+
+    Args:
+        activations: of the whole video, T steps; T may differ from the grid's snippets when the
+            head stretched the video.
+        grid: of the video.
+        settings: thresholds, score and suppression.
+
+    Returns:
+        Proposals inside [0, duration], half-open, best first; ties by start, end, class. Empty
+        when no class passes and ``allow_empty`` holds.
+
+    Raises:
+        ContractViolation: shapes disagree or a value is not finite.
+    """
+    _check(activations)
+    selected, class_threshold = _select_classes(activations, settings)
+    found: list[Proposal] = []
+    for class_index in selected:
+        runs, scores = _scored_runs(activations, class_index, settings, class_threshold)
+        intervals = _seconds(runs, len(activations.localization), grid, settings)
+        usable = (intervals[:, 1] > intervals[:, 0]) & (scores >= settings.min_raw_score)
+        intervals, scores = intervals[usable], scores[usable]
+        kept, kept_scores = suppress(intervals, scores, settings.nms)
+        found.extend(
+            Proposal(class_index, float(intervals[k, 0]), float(intervals[k, 1]), float(score))
+            for k, score in zip(kept, kept_scores, strict=True)
+        )
+    return sorted(
+        found, key=lambda p: (-p.raw_score, p.start_seconds, p.end_seconds, p.class_index)
+    )
+
+
+def clip_score(raw_score: float) -> float:
+    """Return the public score of a proposal: its raw score cut to [0, 1]."""
+    return min(1.0, max(0.0, raw_score))
+
+
+def labels_seen(activations: Activations, settings: ProposalSettings) -> dict[str, float]:
+    """Return the video scores of the classes that pass the class threshold, best first."""
+    scores = activations.video_scores
+    order = np.argsort(-scores, kind="stable")
+    return {
+        activations.classes[index]: float(scores[index])
+        for index in order
+        if scores[index] >= settings.class_threshold
+    }
+
+
+def _select_classes(
+    activations: Activations, settings: ProposalSettings
+) -> tuple[list[int], float]:
+    """Return the classes to localize and the score their runs need."""
+    scores = activations.video_scores
+    passing = [int(index) for index in np.flatnonzero(scores >= settings.class_threshold)]
+    if passing or settings.allow_empty or len(scores) == 0:
+        return passing, settings.class_threshold
+    return [int(np.argmax(scores))], 0.0
+
+
+def _scored_runs(
+    activations: Activations, class_index: int, settings: ProposalSettings, class_threshold: float
+) -> tuple[IntArray, DoubleArray]:
+    """Return int64[K, 2] runs of one class in upsampled samples and float64[K] contrasts."""
+    localization, scoring, class_scores = _upsampled(activations, class_index, settings)
+    all_runs: list[IntArray] = [np.zeros((0, 2), np.int64)]
+    all_scores: list[DoubleArray] = [np.zeros(0)]
+    for threshold in settings.thresholds:
+        runs = runs_above(localization, threshold)
+        runs = runs[runs[:, 1] - runs[:, 0] >= settings.oic.min_length]
+        run_scores = mean_over_runs(class_scores, runs)
+        # Means of float32 scores differ from them by rounding: half an ulp must not drop a run.
+        present = run_scores >= class_threshold - np.finfo(np.float32).eps
+        runs, run_scores = runs[present], run_scores[present]
+        all_runs.append(runs)
+        all_scores.append(
+            outer_inner_contrast(scoring, runs, run_scores, settings.oic, threshold)
+        )
+    return np.concatenate(all_runs), np.concatenate(all_scores)
+
+
+def _upsampled(
+    activations: Activations, class_index: int, settings: ProposalSettings
+) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+    """Return the localization, scoring and class-score sequences of one class, upsampled."""
+
+    def upsample(values: FloatArray) -> DoubleArray:
+        column = values[:, class_index : class_index + 1]
+        return upsample_linear(column, settings.upsample, settings.align)[:, 0]
+
+    localization = upsample(activations.localization)
+    scoring = upsample(activations.scoring)
+    if activations.window_scores is not None:
+        return localization, scoring, upsample(activations.window_scores)
+    constant = np.full(len(localization), activations.video_scores[class_index], np.float64)
+    return localization, scoring, constant
+
+
+def _seconds(
+    runs: IntArray, num_steps: int, grid: TimeGrid, settings: ProposalSettings
+) -> DoubleArray:
+    """Return float64[K, 2] seconds of runs given in upsampled samples, clipped to the video.
+
+    Centred runs that touch an end of the sequence reach the video's own end: the outermost
+    windows cover it, also where windows overlap.
+    """
+    centered = settings.align == "center"
+    positions = runs.astype(np.float64) / settings.upsample
+    seconds = grid.activation_seconds(positions, num_steps, centered=centered)
+    if centered:
+        seconds[runs[:, 0] == 0, 0] = 0.0
+        seconds[runs[:, 1] == num_steps * settings.upsample, 1] = grid.duration_seconds
+    return np.clip(seconds, 0.0, grid.duration_seconds)
+
+
+def _check(activations: Activations) -> None:
+    shape = activations.localization.shape
+    expected = (len(activations.localization), len(activations.classes))
+    shapes_agree = (
+        shape == expected
+        and shape[0] >= 1
+        and activations.scoring.shape == shape
+        and activations.video_scores.shape == (expected[1],)
+        and (activations.window_scores is None or activations.window_scores.shape == shape)
+    )
+    if not shapes_agree:
+        message = (
+            f"activations disagree in shape: localization {shape}, scoring "
+            f"{activations.scoring.shape}, video scores {activations.video_scores.shape}, "
+            f"{expected[1]} classes"
+        )
+        raise ContractViolation(message)
+    if not all(
+        np.isfinite(values).all()
+        for values in (activations.localization, activations.scoring, activations.video_scores)
+    ):
+        message = "activations hold values that are not finite"
+        raise ContractViolation(message)
