@@ -1,0 +1,222 @@
+"""Every error of the service, as one tree. Place in the tree = who must act.
+
+    ServiceError
+    ├── RequestError          the client: another request can pass
+    │   ├── InvalidRequest        invalid_request
+    │   ├── HostRefused           host_not_allowed
+    │   ├── OriginRefused         origin_not_allowed
+    │   ├── NotFound              not_found
+    │   │   ├── JobNotFound           job_not_found
+    │   │   └── ResultNotFound        result_not_found
+    │   ├── MethodRefused         method_not_allowed
+    │   ├── NotAcceptable         not_acceptable
+    │   ├── InvalidTransition     invalid_transition
+    │   ├── ResultNotReady        result_not_ready
+    │   ├── IdempotencyConflict   idempotency_conflict
+    │   ├── UploadTooLarge        too_large
+    │   ├── MediaTypeUnsupported  media_type_unsupported
+    │   ├── UnknownModel          model_unknown
+    │   └── UploadTimeout         upload_timeout
+    ├── LeaseLost             a worker that was replaced: drop the work, lease_lost
+    ├── ConfigurationError    the operator, before anything runs: invalid_configuration
+    └── OutageError           the operator, or time: retryable
+        ├── DatabaseUnavailable   database_unavailable
+        ├── StorageFull           disk_full
+        ├── StorageUnavailable    storage_unavailable
+        └── InternalError         internal_error, a bug of ours
+
+``code`` is stable and public, ``status`` is the HTTP status, and the message is one sentence
+that tells its reader what to do.
+"""
+
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """Anything the service refuses or cannot do; never raised itself."""
+
+    code: ClassVar[str] = "service_error"
+    title: ClassVar[str] = "The service failed"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+
+class RequestError(ServiceError):
+    """The request cannot be served as it stands."""
+
+    code: ClassVar[str] = "request_error"
+    title: ClassVar[str] = "The request was refused"
+    status: ClassVar[int] = 400
+
+
+class InvalidRequest(RequestError):
+    """A parameter, field or body is not of the documented form."""
+
+    code: ClassVar[str] = "invalid_request"
+    title: ClassVar[str] = "The request is not valid"
+    status: ClassVar[int] = 422
+
+
+class HostRefused(RequestError):
+    """The Host header names no host this service answers for."""
+
+    code: ClassVar[str] = "host_not_allowed"
+    title: ClassVar[str] = "This host name is not allowed"
+    status: ClassVar[int] = 421
+
+
+class OriginRefused(RequestError):
+    """A web page of another origin made the request."""
+
+    code: ClassVar[str] = "origin_not_allowed"
+    title: ClassVar[str] = "This origin is not allowed"
+    status: ClassVar[int] = 403
+
+
+class NotFound(RequestError):
+    """There is nothing at this address."""
+
+    code: ClassVar[str] = "not_found"
+    title: ClassVar[str] = "Not found"
+    status: ClassVar[int] = 404
+
+
+class JobNotFound(NotFound):
+    """No job has this id."""
+
+    code: ClassVar[str] = "job_not_found"
+    title: ClassVar[str] = "No such job"
+
+
+class ResultNotFound(NotFound):
+    """The job ended without this result, or it was removed."""
+
+    code: ClassVar[str] = "result_not_found"
+    title: ClassVar[str] = "No such result"
+
+
+class MethodRefused(RequestError):
+    """The address exists, but not for this method."""
+
+    code: ClassVar[str] = "method_not_allowed"
+    title: ClassVar[str] = "Method not allowed"
+    status: ClassVar[int] = 405
+
+
+class NotAcceptable(RequestError):
+    """None of the formats the client accepts is offered."""
+
+    code: ClassVar[str] = "not_acceptable"
+    title: ClassVar[str] = "No acceptable format"
+    status: ClassVar[int] = 406
+
+
+class InvalidTransition(RequestError):
+    """The job's state does not allow what was asked."""
+
+    code: ClassVar[str] = "invalid_transition"
+    title: ClassVar[str] = "The job's state does not allow this"
+    status: ClassVar[int] = 409
+
+
+class ResultNotReady(RequestError):
+    """The job has not ended yet."""
+
+    code: ClassVar[str] = "result_not_ready"
+    title: ClassVar[str] = "The result is not ready"
+    status: ClassVar[int] = 409
+
+
+class IdempotencyConflict(RequestError):
+    """The same Idempotency-Key came with another request."""
+
+    code: ClassVar[str] = "idempotency_conflict"
+    title: ClassVar[str] = "This Idempotency-Key was used for another request"
+    status: ClassVar[int] = 409
+
+
+class UploadTooLarge(RequestError):
+    """The body exceeds a size limit."""
+
+    code: ClassVar[str] = "too_large"
+    title: ClassVar[str] = "The upload is too large"
+    status: ClassVar[int] = 413
+
+
+class MediaTypeUnsupported(RequestError):
+    """The body is of a media type this address does not take."""
+
+    code: ClassVar[str] = "media_type_unsupported"
+    title: ClassVar[str] = "Unsupported media type"
+    status: ClassVar[int] = 415
+
+
+class UnknownModel(RequestError):
+    """No model of that name and version is installed."""
+
+    code: ClassVar[str] = "model_unknown"
+    title: ClassVar[str] = "No such model"
+    status: ClassVar[int] = 422
+
+
+class UploadTimeout(RequestError):
+    """The body stopped arriving."""
+
+    code: ClassVar[str] = "upload_timeout"
+    title: ClassVar[str] = "The upload stalled"
+    status: ClassVar[int] = 408
+
+
+class LeaseLost(ServiceError):
+    """The task is leased to somebody else, or has ended; whatever was computed is dropped."""
+
+    code: ClassVar[str] = "lease_lost"
+    title: ClassVar[str] = "The lease was lost"
+    status: ClassVar[int] = 409
+
+
+class ConfigurationError(ServiceError):
+    """The settings cannot be used as they stand."""
+
+    code: ClassVar[str] = "invalid_configuration"
+    title: ClassVar[str] = "The configuration cannot be used"
+
+
+class OutageError(ServiceError):
+    """Something the service stands on gave out; the same request may pass later."""
+
+    code: ClassVar[str] = "outage"
+    title: ClassVar[str] = "The service is unavailable"
+    status: ClassVar[int] = 503
+    retryable: ClassVar[bool] = True
+
+
+class DatabaseUnavailable(OutageError):
+    """The database did not answer."""
+
+    code: ClassVar[str] = "database_unavailable"
+    title: ClassVar[str] = "The database is unavailable"
+
+
+class StorageFull(OutageError):
+    """Free disk space is below the floor."""
+
+    code: ClassVar[str] = "disk_full"
+    title: ClassVar[str] = "Not enough free disk space"
+    status: ClassVar[int] = 507
+
+
+class StorageUnavailable(OutageError):
+    """The blob storage did not do what was asked."""
+
+    code: ClassVar[str] = "storage_unavailable"
+    title: ClassVar[str] = "The storage is unavailable"
+
+
+class InternalError(OutageError):
+    """A bug of ours."""
+
+    code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Internal error"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False

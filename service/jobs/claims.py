@@ -1,0 +1,178 @@
+"""Claiming: which task may be taken, taking it, and proving later that it is still held."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy.orm import Session
+
+from service.errors import LeaseLost
+from service.jobs import lifecycle
+from service.jobs.records import JobRecord, TaskRecord, VideoRecord, WorkerRecord
+from service.jobs.states import ENDED, TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedTask:
+    """A task and all its worker needs to know, as of the claim.
+
+    Attributes:
+        kind: ``plan``, ``chunk`` or ``join``.
+        index: of the chunk; 0 for plan and join.
+        token: to be handed in with everything that is reported about the task.
+        attempt: 1 for the first.
+        payload: ``facts`` (None before the plan is done) and ``num_chunks`` of the video.
+        video_key: blob of the video; video_name is for display only.
+    """
+
+    id: str
+    job_id: str
+    kind: str
+    index: int
+    token: int
+    attempt: int
+    lease_until: datetime
+    payload: dict[str, Any]
+    video_key: str
+    video_name: str
+    video_sha256: str
+    model: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """Who asks for which task, when, and until when it will hold it.
+
+    ``task_id`` None asks for the next one of the oldest job.
+    """
+
+    owner: str
+    task_id: str | None
+    now: datetime
+    lease_until: datetime
+    max_attempts: int
+
+
+def claim_task(session: Session, request: ClaimRequest) -> ClaimedTask | None:
+    """Take a task for its asker; None if there is none to take."""
+    tried: list[str] = []
+    while (job_id := _next_job(session, request, tried)) is not None:
+        job = lifecycle.lock_job(session, job_id)
+        # Between the look and the lock the job may have ended or lost its last free task.
+        if job is not None and job.status not in ENDED and not job.cancel_requested:
+            task = _take(session, job_id, request)
+            if task is not None:
+                return _begin(session, job, task, request)
+        tried.append(job_id)
+    return None
+
+
+def claimable(now: datetime, max_attempts: int) -> ColumnElement[bool]:
+    """Return the condition under which a task, whose job is open, may be taken."""
+    return and_(
+        or_(
+            and_(TaskRecord.status == TaskStatus.READY, TaskRecord.run_after <= now),
+            and_(TaskRecord.status == TaskStatus.LEASED, TaskRecord.lease_until <= now),
+        ),
+        TaskRecord.attempts < max_attempts,
+    )
+
+
+def open_job() -> ColumnElement[bool]:
+    """Return the condition under which the tasks of a job may be taken."""
+    return and_(JobRecord.status.not_in(ENDED), JobRecord.cancel_requested.is_(False))
+
+
+def _next_job(session: Session, request: ClaimRequest, tried: list[str]) -> str | None:
+    statement = (
+        select(TaskRecord.job_id)
+        .join(JobRecord, JobRecord.id == TaskRecord.job_id)
+        .where(claimable(request.now, request.max_attempts), open_job())
+        .order_by(JobRecord.created_at, JobRecord.id)
+        .limit(1)
+    )
+    if request.task_id is not None:
+        statement = statement.where(TaskRecord.id == request.task_id)
+    if tried:
+        statement = statement.where(TaskRecord.job_id.not_in(tried))
+    return session.execute(statement).scalar_one_or_none()
+
+
+def _take(session: Session, job_id: str, request: ClaimRequest) -> TaskRecord | None:
+    candidate = (
+        select(TaskRecord.id)
+        .where(TaskRecord.job_id == job_id, claimable(request.now, request.max_attempts))
+        .order_by(TaskRecord.index, TaskRecord.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if request.task_id is not None:
+        candidate = candidate.where(TaskRecord.id == request.task_id)
+    return session.execute(
+        update(TaskRecord)
+        .where(TaskRecord.id == candidate.scalar_subquery())
+        .values(
+            status=TaskStatus.LEASED,
+            owner=request.owner,
+            token=TaskRecord.token + 1,
+            attempts=TaskRecord.attempts + 1,
+            lease_until=request.lease_until,
+            fraction=0.0,
+        )
+        .returning(TaskRecord)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    ).scalar_one_or_none()
+
+
+def _begin(
+    session: Session, job: JobRecord, task: TaskRecord, request: ClaimRequest
+) -> ClaimedTask:
+    lifecycle.start_job(session, job, request.now)
+    lifecycle.add_event(
+        session,
+        job.id,
+        "task.claimed",
+        request.now,
+        task_id=task.id,
+        kind=task.kind,
+        index=task.index,
+        token=task.token,
+        attempt=task.attempts,
+        owner=task.owner,
+    )
+    video = session.get_one(VideoRecord, job.video_id)
+    return ClaimedTask(
+        id=task.id,
+        job_id=job.id,
+        kind=task.kind,
+        index=task.index,
+        token=task.token,
+        attempt=task.attempts,
+        lease_until=request.lease_until,
+        payload={"facts": video.facts, "num_chunks": job.num_chunks},
+        video_key=video.blob_key,
+        video_name=video.name,
+        video_sha256=video.sha256,
+        model=job.model,
+        options=dict(job.options),
+    )
+
+
+def note_worker(session: Session, owner: str, now: datetime) -> None:
+    """Note that a worker is alive."""
+    session.merge(WorkerRecord(owner=owner, seen_at=now))
+
+
+def held(session: Session, task_id: str, token: int) -> tuple[JobRecord, TaskRecord]:
+    """Return job and task, both locked, if the task is leased under this token."""
+    job_id = session.execute(
+        select(TaskRecord.job_id).where(TaskRecord.id == task_id)
+    ).scalar_one_or_none()
+    job = lifecycle.lock_job(session, job_id) if job_id is not None else None
+    task = session.get(TaskRecord, task_id, with_for_update=True, populate_existing=True)
+    if job is None or task is None or task.status != TaskStatus.LEASED or task.token != token:
+        message = f"Task {task_id} is no longer leased under token {token}; drop its work."
+        raise LeaseLost(message)
+    return job, task

@@ -1,0 +1,165 @@
+"""What happens to a job's row when something happens to its tasks; shared by queue and commands.
+
+Every change locks the job's row first and its tasks after it, so that no two transactions wait
+for each other on PostgreSQL (on SQLite BEGIN IMMEDIATE serialises all writers anyway).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from service.jobs.records import EventRecord, JobRecord, TaskRecord
+from service.jobs.states import (
+    JobEvent,
+    JobStatus,
+    TaskEvent,
+    TaskKind,
+    TaskStatus,
+    next_state,
+    next_task_state,
+)
+from service.jobs.store import new_id
+
+PLAN_SHARE = 0.02
+"""Share of a job's progress that the plan makes up."""
+CHUNKS_SHARE = 0.95
+"""Share of a job's progress that all chunks together make up; the join has the rest."""
+
+OPEN_TASKS = (TaskStatus.READY, TaskStatus.LEASED)
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailure:
+    """Why a job failed: a stable code and one sentence for its user."""
+
+    code: str
+    message: str
+
+
+def lock_job(session: Session, job_id: str) -> JobRecord | None:
+    """Return the job's row, locked until the transaction ends."""
+    return session.get(JobRecord, job_id, with_for_update=True, populate_existing=True)
+
+
+def add_event(
+    session: Session,
+    job_id: str,
+    event_type: str,
+    now: datetime,
+    /,
+    **details: Any,  # noqa: ANN401 - any JSON value
+) -> None:
+    """Append one row to the events of a job."""
+    session.add(EventRecord(job_id=job_id, type=event_type, details=details, created_at=now))
+
+
+def add_task(session: Session, job: JobRecord, kind: TaskKind, now: datetime) -> TaskRecord:
+    """Insert a claimable plan or join task."""
+    task = TaskRecord(
+        id=new_id("task"),
+        job_id=job.id,
+        kind=kind,
+        index=0,
+        status=TaskStatus.READY,
+        run_after=now,
+        created_at=now,
+    )
+    session.add(task)
+    return task
+
+
+def move_task(task: TaskRecord, event: TaskEvent) -> None:
+    """Move a task on; leaving the leased state clears its lease."""
+    task.status = next_task_state(TaskStatus(task.status), event)
+    if task.status != TaskStatus.LEASED:
+        task.owner = None
+        task.lease_until = None
+    if task.status == TaskStatus.READY:
+        task.fraction = 0.0
+        task.hinted_at = None
+
+
+def has_leased_task(session: Session, job_id: str) -> bool:
+    """Return whether any worker holds a task of the job."""
+    session.flush()
+    leased = select(TaskRecord.id).where(
+        TaskRecord.job_id == job_id, TaskRecord.status == TaskStatus.LEASED
+    )
+    return session.execute(leased.limit(1)).first() is not None
+
+
+def start_job(session: Session, job: JobRecord, now: datetime) -> None:
+    """Note that a worker took one of the job's tasks."""
+    was = job.status
+    job.status = next_state(JobStatus(job.status), JobEvent.CLAIMED)
+    job.started_at = job.started_at or now
+    if was != job.status:
+        add_event(session, job.id, "job.processing", now)
+
+
+def settle_job(session: Session, job: JobRecord, now: datetime) -> None:
+    """Bring a job to rest after one of its tasks was given back.
+
+    A job whose cancelling was asked for is canceled; otherwise one that no worker holds any
+    longer is queued again.
+    """
+    if job.cancel_requested:
+        end_job(session, job, JobEvent.CANCELED, now)
+    elif job.status == JobStatus.PROCESSING and not has_leased_task(session, job.id):
+        job.status = next_state(JobStatus.PROCESSING, JobEvent.RETURNED)
+        job.eta_seconds = None
+        add_event(session, job.id, "job.queued", now)
+
+
+def end_job(
+    session: Session,
+    job: JobRecord,
+    event: JobEvent,
+    now: datetime,
+    failure: JobFailure | None = None,
+) -> None:
+    """End a job and cancel what is left of its tasks; their owners find their leases lost."""
+    job.status = next_state(JobStatus(job.status), event)
+    job.completed_at = now
+    job.eta_seconds = None
+    job.stage = None
+    if event == JobEvent.SUCCEEDED:
+        job.progress = 1.0
+    if failure is not None:
+        job.error_code, job.error_message = failure.code, failure.message
+    session.flush()
+    session.execute(
+        update(TaskRecord)
+        .where(TaskRecord.job_id == job.id, TaskRecord.status.in_(OPEN_TASKS))
+        .values(status=TaskStatus.CANCELED, owner=None, lease_until=None)
+        .execution_options(synchronize_session="fetch")
+    )
+    details = {} if failure is None else {"code": failure.code}
+    add_event(session, job.id, f"job.{job.status}", now, **details)
+
+
+def update_progress(session: Session, job: JobRecord, now: datetime) -> None:
+    """Derive progress and the time left from the job's tasks.
+
+    Progress never goes back: a chunk that is tried again must not look like lost work elsewhere.
+    """
+    session.flush()
+    rows = session.execute(
+        select(TaskRecord.kind, func.sum(TaskRecord.fraction))
+        .where(TaskRecord.job_id == job.id)
+        .group_by(TaskRecord.kind)
+    )
+    done = {kind: float(total) for kind, total in rows}
+    chunks = done.get(TaskKind.CHUNK, 0.0) / job.num_chunks if job.num_chunks else 0.0
+    progress = (
+        PLAN_SHARE * done.get(TaskKind.PLAN, 0.0)
+        + CHUNKS_SHARE * chunks
+        + (1 - PLAN_SHARE - CHUNKS_SHARE) * done.get(TaskKind.JOIN, 0.0)
+    )
+    job.progress = min(1.0, max(job.progress, progress))
+    if job.started_at is not None and job.progress > PLAN_SHARE:
+        spent_seconds = (now - job.started_at).total_seconds()
+        job.eta_seconds = round(spent_seconds * (1 - job.progress) / job.progress, 1)

@@ -1,0 +1,398 @@
+"""The queue: every query by which workers and the sweeper move tasks.
+
+A task is claimed under a lease and a fencing token. Whatever a worker commits carries its
+token; when the task was given to somebody else in the meantime, `LeaseLost` is raised, nothing
+is written, and the worker drops its work. Messages about tasks are hints: claiming decides.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, and_, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from service.errors import LeaseLost
+from service.jobs import lifecycle
+from service.jobs.claims import (
+    ClaimedTask,
+    ClaimRequest,
+    claim_task,
+    claimable,
+    held,
+    note_worker,
+    open_job,
+)
+from service.jobs.lifecycle import JobFailure
+from service.jobs.records import JobRecord, ResultRecord, TaskRecord, VideoRecord
+from service.jobs.states import ENDED, JobEvent, TaskEvent, TaskKind, TaskStatus
+from service.jobs.store import Clock, clock_for, new_id, reading, transaction
+
+MAX_ATTEMPTS = 3
+"""Source: a task that took three workers down is taken for poison (docs/decisions.md)."""
+
+FIRST_BACKOFF_SECONDS = 5.0
+MAX_BACKOFF_SECONDS = 300.0
+DISK_FULL_CODE = "disk_full"
+DISK_FULL_BACKOFF_SECONDS = 60.0
+HINT_REPEAT_SECONDS = 60.0
+CRASHED = JobFailure(
+    "crashed",
+    f"The worker died {MAX_ATTEMPTS} times while it worked on this video, so it was given up; "
+    "the video may be damaged in a way that Kinetag cannot survive.",
+)
+
+
+__all__ = ["ClaimedTask", "TaskQueue", "retry_wait_seconds"]
+
+
+class TaskQueue:
+    """Claims, leases, completion, failure and sweeping of tasks; safe from any process.
+
+    Args:
+        engine: made by `service.jobs.store.create_engine_for`.
+        clock: taken instead of the one that all processes of this database share.
+        max_attempts: after this many attempts a task is given up.
+    """
+
+    def __init__(
+        self, engine: Engine, clock: Clock | None = None, max_attempts: int = MAX_ATTEMPTS
+    ) -> None:
+        self._engine = engine
+        self._clock = clock or clock_for(engine)
+        self._max_attempts = max_attempts
+
+    def claim(
+        self, *, owner: str, task_id: str | None = None, lease_seconds: float
+    ) -> ClaimedTask | None:
+        """Take a task: the one asked for, or the next of the oldest job; None if there is none.
+
+        Asking also marks the owner as alive.
+        """
+        with transaction(self._engine) as session:
+            now = self._clock.now(session)
+            note_worker(session, owner, now)
+            lease_until = now + timedelta(seconds=lease_seconds)
+            request = ClaimRequest(owner, task_id, now, lease_until, self._max_attempts)
+            return claim_task(session, request)
+
+    def heartbeat(
+        self,
+        task_id: str,
+        token: int,
+        *,
+        lease_seconds: float,
+        stage: str | None = None,
+        fraction: float | None = None,
+    ) -> bool:
+        """Renew a lease and report how far the task is.
+
+        Returns:
+            Whether the job is to be canceled; the worker then stops and calls `cancel_now`.
+
+        Raises:
+            LeaseLost: the task is no longer this worker's.
+        """
+        with transaction(self._engine) as session:
+            now = self._clock.now(session)
+            job, task = held(session, task_id, token)
+            task.lease_until = now + timedelta(seconds=lease_seconds)
+            if fraction is not None:
+                task.fraction = min(1.0, max(0.0, fraction))
+            if stage is not None:
+                job.stage = stage
+            lifecycle.update_progress(session, job, now)
+            note_worker(session, str(task.owner), now)
+            return job.cancel_requested
+
+    def complete_plan(
+        self,
+        task_id: str,
+        token: int,
+        *,
+        num_chunks: int,
+        facts: dict[str, Any],
+        done_chunks: set[int],
+    ) -> None:
+        """Store what is known of the video and cut the job into chunks.
+
+        Args:
+            task_id: of the plan.
+            token: of the claim.
+            num_chunks: at least 1.
+            facts: JSON object: duration, nominal_fps, vfr, width, height, and whatever chunk
+                and join tasks want to find in their payload.
+            done_chunks: chunks whose features lie in the store already.
+
+        Raises:
+            LeaseLost: the task is no longer this worker's.
+        """
+        with transaction(self._engine) as session:
+            now = self._clock.now(session)
+            job, task = held(session, task_id, token)
+            _finish(task)
+            job.num_chunks = num_chunks
+            video = session.get_one(VideoRecord, job.video_id)
+            video.facts = facts
+            session.add_all(_chunk_tasks(job, now, done_chunks))
+            self._go_on(session, job, now)
+
+    def complete_chunk(self, task_id: str, token: int, *, computed: bool) -> None:
+        """Note that the features of a chunk lie in the store; the last one makes the join task.
+
+        Args:
+            task_id: of the chunk.
+            token: of the claim.
+            computed: whether they had to be computed.
+
+        Raises:
+            LeaseLost: the task is no longer this worker's.
+        """
+        with transaction(self._engine) as session:
+            now = self._clock.now(session)
+            job, task = held(session, task_id, token)
+            _finish(task)
+            task.computed = computed
+            lifecycle.add_event(
+                session, job.id, "chunk.done", now, index=task.index, token=token, computed=computed
+            )
+            self._go_on(session, job, now)
+
+    def _go_on(self, session: Session, job: JobRecord, now: datetime) -> None:
+        lifecycle.update_progress(session, job, now)
+        # The job stays processing: its next task waits for a moment only.
+        if job.cancel_requested:
+            lifecycle.end_job(session, job, JobEvent.CANCELED, now)
+        elif not _open_tasks_left(session, job.id):
+            lifecycle.add_task(session, job, TaskKind.JOIN, now)
+
+    def complete_join(
+        self,
+        task_id: str,
+        token: int,
+        *,
+        result: dict[str, Any],
+        activations_key: str | None = None,
+    ) -> None:
+        """Store the one result of a job and end it.
+
+        Args:
+            task_id: of the join.
+            token: of the claim.
+            result: the native result object.
+            activations_key: blob that holds the activations as JSON, if they are kept; see
+                `service.storage.activations_key`.
+
+        Raises:
+            LeaseLost: the task is no longer this worker's, or its job was to be canceled, which
+                it then is; the worker deletes the blob it stored.
+        """
+        with transaction(self._engine) as session:
+            now = self._clock.now(session)
+            job, task = held(session, task_id, token)
+            canceled = job.cancel_requested
+            if canceled:
+                lifecycle.end_job(session, job, JobEvent.CANCELED, now)
+            else:
+                _finish(task)
+                row = ResultRecord(
+                    job_id=job.id,
+                    document=result,
+                    token=token,
+                    activations_key=activations_key,
+                    created_at=now,
+                )
+                session.add(row)
+                lifecycle.end_job(session, job, JobEvent.SUCCEEDED, now)
+        if canceled:
+            message = "The job was canceled before its result was stored."
+            raise LeaseLost(message)
+
+    def fail(self, task_id: str, token: int, *, code: str, message: str, retryable: bool) -> None:
+        """Report that a task could not be done: it is tried again later, or its job fails.
+
+        A full disk costs no attempt: waiting is all that helps.
+
+        Raises:
+            LeaseLost: the task is no longer this worker's.
+        """
+        with transaction(self._engine) as session:
+            now = self._clock.now(session)
+            job, task = held(session, task_id, token)
+            disk_full = code == DISK_FULL_CODE
+            if retryable and (disk_full or task.attempts < self._max_attempts):
+                wait = DISK_FULL_BACKOFF_SECONDS if disk_full else retry_wait_seconds(task.attempts)
+                task.attempts -= int(disk_full)
+                task.run_after = now + timedelta(seconds=wait)
+                _give_back(session, job, task, now, f"failed: {code}")
+            elif job.cancel_requested:
+                lifecycle.settle_job(session, job, now)
+            else:
+                lifecycle.move_task(task, TaskEvent.FAILED)
+                lifecycle.end_job(session, job, JobEvent.FAILED, now, JobFailure(code, message))
+
+    def release(self, task_id: str, token: int) -> None:
+        """Give a task back without spending an attempt: the worker is draining.
+
+        Raises:
+            LeaseLost: the task is no longer this worker's.
+        """
+        with transaction(self._engine) as session:
+            now = self._clock.now(session)
+            job, task = held(session, task_id, token)
+            task.attempts -= 1
+            task.run_after = now
+            _give_back(session, job, task, now, "released")
+
+    def cancel_now(self, task_id: str, token: int) -> None:
+        """End a job as canceled, as its worker was asked to by `heartbeat`.
+
+        Raises:
+            LeaseLost: the task is no longer this worker's.
+        """
+        with transaction(self._engine) as session:
+            now = self._clock.now(session)
+            job, _ = held(session, task_id, token)
+            lifecycle.end_job(session, job, JobEvent.CANCELED, now)
+
+    def expire_leases(self) -> int:
+        """Take back every task whose lease ran out; return how many.
+
+        One that used up its attempts this way fails its job as ``crashed``.
+        """
+        with reading(self._engine) as session:
+            now = self._clock.now(session)
+            overdue = list(
+                session.execute(
+                    select(TaskRecord.id, TaskRecord.token).where(
+                        TaskRecord.status == TaskStatus.LEASED, TaskRecord.lease_until <= now
+                    )
+                )
+            )
+        return sum(self._expire(task_id, token) for task_id, token in overdue)
+
+    def _expire(self, task_id: str, token: int) -> bool:
+        with transaction(self._engine) as session:
+            now = self._clock.now(session)
+            try:
+                job, task = held(session, task_id, token)
+            except LeaseLost:
+                return False
+            if task.lease_until is None or task.lease_until > now:
+                return False
+            if task.attempts >= self._max_attempts and not job.cancel_requested:
+                lifecycle.move_task(task, TaskEvent.FAILED)
+                lifecycle.end_job(session, job, JobEvent.FAILED, now, CRASHED)
+            else:
+                task.run_after = now
+                _give_back(session, job, task, now, "lease expired")
+        return True
+
+    def due_hints(self, limit: int) -> list[str]:
+        """Return ids of claimable tasks that no message was published about lately."""
+        with reading(self._engine) as session:
+            now = self._clock.now(session)
+            stale = now - timedelta(seconds=HINT_REPEAT_SECONDS)
+            statement = (
+                select(TaskRecord.id)
+                .join(JobRecord, JobRecord.id == TaskRecord.job_id)
+                .where(
+                    claimable(now, self._max_attempts),
+                    open_job(),
+                    or_(TaskRecord.hinted_at.is_(None), TaskRecord.hinted_at <= stale),
+                )
+                .order_by(JobRecord.created_at, TaskRecord.index)
+                .limit(limit)
+            )
+            return list(session.execute(statement).scalars())
+
+    def mark_hinted(self, ids: list[str]) -> None:
+        """Note that messages about these tasks were published."""
+        with transaction(self._engine) as session:
+            session.execute(
+                update(TaskRecord)
+                .where(TaskRecord.id.in_(ids))
+                .values(hinted_at=self._clock.now(session))
+                .execution_options(synchronize_session=False)
+            )
+
+    def expired_jobs(self, *, older_than_days: float, limit: int = 100) -> list[str]:
+        """Return ids of jobs to be deleted: past retention, or deleted by their user.
+
+        Jobs that a worker still holds are left out until it lets go or its lease runs out.
+        """
+        held = (
+            select(TaskRecord.id)
+            .where(TaskRecord.job_id == JobRecord.id, TaskRecord.status == TaskStatus.LEASED)
+            .exists()
+        )
+        with reading(self._engine) as session:
+            horizon = self._clock.now(session) - timedelta(days=older_than_days)
+            statement = (
+                select(JobRecord.id)
+                .where(
+                    or_(
+                        JobRecord.delete_requested.is_(True),
+                        and_(JobRecord.status.in_(ENDED), JobRecord.completed_at <= horizon),
+                    ),
+                    ~held,
+                )
+                .order_by(JobRecord.id)
+                .limit(limit)
+            )
+            return list(session.execute(statement).scalars())
+
+
+def retry_wait_seconds(attempts: int) -> float:
+    """Return how long a task waits after its ``attempts``-th attempt failed: doubling, capped."""
+    return float(min(FIRST_BACKOFF_SECONDS * 2.0 ** (attempts - 1), MAX_BACKOFF_SECONDS))
+
+
+def _finish(task: TaskRecord) -> None:
+    lifecycle.move_task(task, TaskEvent.COMPLETED)
+    task.fraction = 1.0
+
+
+def _give_back(
+    session: Session, job: JobRecord, task: TaskRecord, now: datetime, reason: str
+) -> None:
+    lifecycle.move_task(task, TaskEvent.RETURNED)
+    lifecycle.add_event(
+        session,
+        job.id,
+        "task.returned",
+        now,
+        task_id=task.id,
+        kind=task.kind,
+        index=task.index,
+        token=task.token,
+        reason=reason,
+    )
+    lifecycle.settle_job(session, job, now)
+
+
+def _chunk_tasks(job: JobRecord, now: datetime, done_chunks: set[int]) -> list[TaskRecord]:
+    """Return a row per chunk; one whose features exist is done from the start."""
+    if job.num_chunks is None:
+        return []
+    return [
+        TaskRecord(
+            id=new_id("task"),
+            job_id=job.id,
+            kind=TaskKind.CHUNK,
+            index=index,
+            status=TaskStatus.DONE if index in done_chunks else TaskStatus.READY,
+            fraction=1.0 if index in done_chunks else 0.0,
+            computed=False if index in done_chunks else None,
+            run_after=now,
+            created_at=now,
+        )
+        for index in range(job.num_chunks)
+    ]
+
+
+def _open_tasks_left(session: Session, job_id: str) -> bool:
+    session.flush()
+    statement = select(func.count()).where(
+        TaskRecord.job_id == job_id, TaskRecord.status.in_(lifecycle.OPEN_TASKS)
+    )
+    return session.execute(statement).scalar_one() > 0

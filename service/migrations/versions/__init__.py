@@ -1,0 +1,1 @@
+"""One module per released schema change, in order."""
