@@ -1,0 +1,481 @@
+"""A video file as frames on a uniform grid: the only door through which strangers' bytes come in.
+
+Owns the decode child of one file (see `models.decode_child`), its timeouts and its errors. The
+parent hashes the bytes and never parses them; what the child answers is checked. One child per
+`VideoSource`, started by exec so that it works in daemonic prefork workers. The thread that opens
+a source must outlive it: Linux ties the child's life to that thread.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import math
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import unicodedata
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+import numpy as np
+
+from models.decode_protocol import (
+    BATCH_BYTES,
+    BYTES_PER_PIXEL,
+    LOCATE_BATCH,
+    OUT_OF_MEMORY_EXIT,
+    ChannelClosed,
+    DecodeLimits,
+    batch_frames,
+    receive_message,
+    send_message,
+)
+from models.errors import (
+    CodecUnsupported,
+    ContainerUnsupported,
+    ContractViolation,
+    DecoderCrashed,
+    DecodeTimeout,
+    EmptyVideo,
+    NoVideoStream,
+    OutOfMemory,
+    PipelineError,
+    UnreadableVideo,
+    VideoTooLarge,
+    VideoTooLong,
+)
+from models.timegrid import TimeGrid
+from models.types import ByteArray, DoubleArray, IntArray, MediaWarning, VideoFacts
+
+__all__ = ["DecodeLimits", "VideoSource", "display_name", "probe"]
+
+HASH_BLOCK_BYTES = 1 << 20
+MAX_NAME_LENGTH = 255
+MAX_SENTENCE_LENGTH = 500
+MAX_RUNS_PER_CODE = 20  # further places are counted, not listed
+EXIT_SECONDS = 5.0
+FIRST_FPS = 25.0
+# The child runs isolated (-I): no environment, no working directory on its path, no site of ours.
+BOOTSTRAP = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from models.decode_child import main; main()"
+)
+ERRORS: dict[str, type[PipelineError]] = {
+    kind.code: kind
+    for kind in (
+        UnreadableVideo, NoVideoStream, EmptyVideo, ContainerUnsupported, CodecUnsupported,
+        VideoTooLarge, VideoTooLong, OutOfMemory,
+    )
+}  # fmt: skip
+PROBLEM_SENTENCES = {
+    "frames_lost": (
+        "The pictures from {start:.2f} s to {end:.2f} s could not be decoded; the last good one "
+        "stands in."
+    ),
+    "frames_damaged": "The pictures from {start:.2f} s to {end:.2f} s are damaged.",
+}
+
+
+def display_name(name: str) -> str:
+    """Return a file name fit to be shown: composed, without control characters, <= 255 long."""
+    shown = "".join(
+        character
+        for character in unicodedata.normalize("NFC", name.encode(errors="replace").decode())
+        if not unicodedata.category(character).startswith("C")
+    ).strip()
+    return shown[:MAX_NAME_LENGTH] or "video"
+
+
+class _Problems:
+    """Runs of grid frames per warning code, growing as frames are read, in any order."""
+
+    def __init__(self, fps: float) -> None:
+        self._fps = fps
+        self._runs: dict[str, list[list[int]]] = {code: [] for code in PROBLEM_SENTENCES}
+
+    def add(self, code: str, frame: int) -> None:
+        """Note one grid frame; repeated ones count once."""
+        runs = self._runs[code]
+        for run in reversed(runs):
+            if run[0] <= frame < run[1]:
+                return
+            if run[1] == frame:
+                run[1] = frame + 1
+                return
+        runs.append([frame, frame + 1])
+
+    def warnings(self) -> list[MediaWarning]:
+        """Return one warning per run, in time order, at most MAX_RUNS_PER_CODE per code."""
+        found = []
+        for code, runs in self._runs.items():
+            ordered = sorted(runs)
+            for start, end in ordered[:MAX_RUNS_PER_CODE]:
+                seconds = start / self._fps
+                sentence = PROBLEM_SENTENCES[code].format(start=seconds, end=end / self._fps)
+                found.append(MediaWarning(code, sentence, seconds))
+            more = ordered[MAX_RUNS_PER_CODE:]
+            if more:
+                sentence = f"The same holds for {len(more)} more places."
+                found.append(MediaWarning(code, sentence, more[0][0] / self._fps))
+        return found
+
+
+@dataclass(slots=True)
+class _Child:
+    """The process, our end of its channel and the memory it writes pictures into."""
+
+    process: subprocess.Popen[bytes]
+    channel: socket.socket
+    shared: mmap.mmap
+
+    def end(self) -> int:
+        """Kill the process if it still runs, free everything, return its exit status."""
+        self.channel.close()
+        try:
+            status = self.process.wait(timeout=0)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            status = self.process.wait()
+        with contextlib.suppress(BufferError):
+            self.shared.close()
+        return status
+
+
+def _create_shared_memory(size_bytes: int) -> int:
+    """Return a descriptor of anonymous memory that the child cannot shrink under us."""
+    if sys.platform != "linux":
+        with tempfile.TemporaryFile() as file:
+            os.truncate(file.fileno(), size_bytes)
+            return os.dup(file.fileno())
+    descriptor = os.memfd_create("frames", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.truncate(descriptor, size_bytes)
+    fcntl.fcntl(
+        descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+    )
+    return descriptor
+
+
+def _start_child(video: int, limits: DecodeLimits) -> _Child:
+    """Start the decode child over an open descriptor."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        shared = _create_shared_memory(max(BATCH_BYTES, limits.max_pixels * BYTES_PER_PIXEL))
+        try:
+            memory = mmap.mmap(shared, 0)
+            process = subprocess.Popen(
+                [
+                    sys.executable, "-I", "-B", "-c", BOOTSTRAP,
+                    str(Path(__file__).resolve().parent.parent),
+                    str(theirs.fileno()), str(video), str(shared), str(os.getpid()),
+                ],
+                env={},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), video, shared),
+            )  # fmt: skip
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            os.close(shared)
+    return _Child(process, ours, memory)
+
+
+class VideoSource:
+    """One video file, decoded in a child process; a context manager.
+
+    Args:
+        path: a local file.
+        fps: of the uniform grid.
+        short_side_px: frames are resized so that the shorter side is this; None keeps their size.
+        limits: what the file may cost.
+        name: for people; the file's own by default.
+        sha256: of the bytes if known already; it is trusted, and the file is not read for it.
+
+    Attributes:
+        facts: what is known of the video, once entered.
+        frame_size: (H, W) of frames as `read` returns them.
+
+    Raises:
+        InputError: on entering or reading, the file cannot be used.
+        ResourceError: on entering or reading, the decoder crashed or ran out of memory.
+    """
+
+    facts: VideoFacts
+    frame_size: tuple[int, int]
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        fps: float,
+        short_side_px: int | None,
+        limits: DecodeLimits = DecodeLimits(),  # noqa: B008 - frozen
+        name: str | None = None,
+        sha256: str | None = None,
+    ) -> None:
+        self._path = path
+        self._fps = fps
+        self._short_side_px = short_side_px
+        self._limits = limits
+        self._name = display_name(path.name if name is None else name)
+        self._sha256 = sha256
+        self._child: _Child | None = None
+        self._notes: list[MediaWarning] = []
+        self._problems = _Problems(fps)
+
+    def __enter__(self) -> Self:
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            message = f"The file {self._name} cannot be opened: {error.strerror}."
+            raise UnreadableVideo(message) from error
+        try:
+            self._open(descriptor)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            os.close(descriptor)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child; facts, warnings and frame_size stay."""
+        if self._child is not None:
+            child, self._child = self._child, None
+            child.end()
+
+    @property
+    def warnings(self) -> tuple[MediaWarning, ...]:
+        """What is wrong with the video as far as it has been read; grows with reading."""
+        return (*self._notes, *self._problems.warnings())
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the grid."""
+        return TimeGrid(self._fps, 1, 1, self.facts.duration_seconds).num_frames
+
+    def read(self, start_frame: int, stop_frame: int) -> ByteArray:
+        """Decode grid frames [start_frame, stop_frame), clipped to the video's end.
+
+        Reading on from the last call's end is cheap, also one frame back; elsewhere it seeks.
+        The result does not depend on what was read before.
+
+        Returns:
+            uint8[F, H, W, 3], RGB; F is 0 past the end.
+        """
+        if not 0 <= start_frame <= stop_frame:
+            message = f"need 0 <= start <= stop, got {start_frame} and {stop_frame}"
+            raise ContractViolation(message)
+        height, width = self.frame_size
+        stop = max(start_frame, min(stop_frame, self.num_frames))
+        frames = np.empty((stop - start_frame, height, width, BYTES_PER_PIXEL), np.uint8)
+        done = 0
+        while done < len(frames):
+            done += self._read_batch(start_frame + done, frames[done:])
+        return frames
+
+    def source_frame_at(self, seconds: DoubleArray) -> IntArray:
+        """Return int64[N]: the source frame, by presentation order, on screen at each instant."""
+        instants = np.atleast_1d(np.asarray(seconds, dtype=np.float64))
+        parts = []
+        for at in range(0, len(instants), LOCATE_BATCH):
+            batch = instants[at : at + LOCATE_BATCH].tolist()
+            ranks = self._ask({"ask": "locate", "seconds": batch}).get("ranks")
+            last = self.facts.num_source_frames - 1
+            if not isinstance(ranks, list) or len(ranks) != len(batch):
+                self._distrust()
+            parts.extend(_checked_int(rank, 0, last, self._distrust) for rank in ranks)
+        return np.array(parts, dtype=np.int64)
+
+    def _open(self, descriptor: int) -> None:
+        try:
+            self._child = _start_child(descriptor, self._limits)
+            send_message(
+                self._child.channel,
+                {
+                    "ask": "open",
+                    "fps": self._fps,
+                    "short_side_px": self._short_side_px,
+                    "limits": asdict(self._limits),
+                },
+            )
+        except ChannelClosed:
+            self._explain_end()
+        except OSError as error:
+            message = "The decoder process could not be started; try again later."
+            raise DecoderCrashed(message) from error
+        digest = self._sha256 or _hash(descriptor)
+        answer = self._receive(self._limits.open_timeout_seconds)
+        try:
+            self._take_facts(answer, digest)
+        except (KeyError, TypeError, ValueError):
+            self._distrust()
+
+    def _take_facts(self, answer: dict[str, Any], digest: str) -> None:
+        """Check and keep the child's facts."""
+        limit = self._limits
+        pixels = limit.max_pixels
+        height, width = answer["frame_size"]
+        self.frame_size = (_ranged(height, 1, pixels), _ranged(width, 1, pixels))
+        if self.frame_size[0] * self.frame_size[1] > pixels:
+            raise ValueError
+        duration = float(answer["duration_seconds"])
+        if not 0 < duration <= limit.max_duration_seconds:
+            raise ValueError
+        fps = float(answer["nominal_fps"])
+        self.facts = VideoFacts(
+            name=self._name,
+            sha256=digest,
+            duration_seconds=duration,
+            nominal_fps=fps if math.isfinite(fps) else 0.0,
+            variable_frame_rate=bool(answer["variable_frame_rate"]),
+            width_px=_ranged(answer["width_px"], 1, pixels),
+            height_px=_ranged(answer["height_px"], 1, pixels),
+            num_source_frames=_ranged(answer["num_source_frames"], 1, limit.max_frames),
+            codec=_clean(answer["codec"]),
+        )
+        for code, sentence, seconds in answer["notes"]:
+            since = None if seconds is None else float(seconds)
+            self._notes.append(MediaWarning(_clean(code), _clean(sentence), since))
+
+    def _read_batch(self, start: int, target: ByteArray) -> int:
+        """Fill ``target`` with as many frames as one answer carries; return how many."""
+        answer = self._ask({"ask": "read", "start": start, "stop": start + len(target)})
+        room = min(len(target), batch_frames(*self.frame_size))
+        count = _checked_int(answer.get("count"), 1, room, self._distrust)
+        for problem in answer.get("problems", []):
+            match problem:
+                case [str(code), int(frame)] if code in PROBLEM_SENTENCES:
+                    self._problems.add(
+                        code, _checked_int(frame, start, start + count - 1, self._distrust)
+                    )
+                case _:
+                    self._distrust()
+        assert self._child is not None  # noqa: S101 - narrows the type; asking needs it
+        size = count * target[0].nbytes
+        target[:count] = np.frombuffer(self._child.shared, np.uint8, size).reshape(
+            target[:count].shape
+        )
+        return count
+
+    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        if self._child is None:
+            message = "the video source is not open"
+            raise ContractViolation(message)
+        try:
+            send_message(self._child.channel, question)
+        except ChannelClosed:
+            self._explain_end()
+        return self._receive(self._limits.stall_timeout_seconds)
+
+    def _receive(self, first_timeout_seconds: float) -> dict[str, Any]:
+        """Wait for an answer; every sign of life grants the stall timeout anew."""
+        assert self._child is not None  # noqa: S101 - narrows the type
+        channel = self._child.channel
+        channel.settimeout(first_timeout_seconds)
+        try:
+            while "beat" in (answer := receive_message(channel)):
+                channel.settimeout(self._limits.stall_timeout_seconds)
+        except TimeoutError as error:
+            self.close()
+            message = (
+                f"Decoding made no headway for {channel_seconds(first_timeout_seconds)}; the "
+                "video is damaged or far too demanding."
+            )
+            raise DecodeTimeout(message) from error
+        except ChannelClosed:
+            self._explain_end()
+        if "error" in answer:
+            self.close()
+            kind = ERRORS.get(str(answer["error"]), UnreadableVideo)
+            raise kind(_clean(answer.get("message", "The video cannot be read.")))
+        return answer
+
+    def _explain_end(self) -> NoReturn:
+        """Turn the child's death into one error."""
+        assert self._child is not None  # noqa: S101 - narrows the type
+        child, self._child = self._child, None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.process.wait(timeout=EXIT_SECONDS)
+        status = child.end()
+        if status == -signal.SIGXCPU:
+            message = "Decoding used up its processor time; the video is far too demanding."
+            raise DecodeTimeout(message)
+        if status in (OUT_OF_MEMORY_EXIT, -signal.SIGKILL):
+            message = "The decoder was ended for want of memory; try again, or a smaller video."
+            raise OutOfMemory(message)
+        cause = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        message = f"The decoder crashed on this video ({cause}); the video is probably damaged."
+        raise DecoderCrashed(message)
+
+    def _distrust(self) -> NoReturn:
+        """The child said something that cannot be true: end it."""
+        self.close()
+        message = "The decoder gave a senseless answer and was stopped; the video is suspicious."
+        raise DecoderCrashed(message)
+
+
+def channel_seconds(seconds: float) -> str:
+    """Render a timeout for people."""
+    return f"{seconds:g} s"
+
+
+def probe(
+    path: Path, *, limits: DecodeLimits = DecodeLimits(), name: str | None = None  # noqa: B008
+) -> VideoFacts:
+    """Open a video, read its facts, close it.
+
+    Raises:
+        InputError: the file cannot be used.
+        ResourceError: the decoder crashed or ran out of memory.
+    """
+    with VideoSource(
+        path, fps=FIRST_FPS, short_side_px=None, limits=limits, name=name
+    ) as source:
+        return source.facts
+
+
+def _hash(descriptor: int) -> str:
+    """Stream the file through SHA-256 without moving the position that the child shares."""
+    digest = hashlib.sha256()
+    position = 0
+    while block := os.pread(descriptor, HASH_BLOCK_BYTES, position):
+        digest.update(block)
+        position += len(block)
+    return digest.hexdigest()
+
+
+def _ranged(value: object, low: int, high: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError
+    return value
+
+
+def _checked_int(value: object, low: int, high: int, distrust: Any) -> int:  # noqa: ANN401
+    try:
+        return _ranged(value, low, high)
+    except ValueError:
+        distrust()
+        raise
+
+
+def _clean(text: object) -> str:
+    """Make a child's words safe to show: no control characters, bounded."""
+    return "".join(
+        character for character in str(text)[:MAX_SENTENCE_LENGTH] if character.isprintable()
+    )
