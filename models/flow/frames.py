@@ -1,0 +1,75 @@
+"""What both flow implementations demand of their input, checked in one place."""
+
+import os
+
+import numpy as np
+
+from models.errors import ContractViolation
+from models.recipe import FlowRecipe
+from models.types import ByteArray
+
+# Central differences and the median need a neighbour on each side of some pixel.
+SMALLEST_SIDE_PX = 3
+FRAME_DIMENSIONS = 3  # F + 1, H, W
+# The sizes both implementations know; 1 means no filter.
+MEDIAN_SIZES = (1, 5)
+
+
+def require_frames(grey: ByteArray) -> None:
+    """Refuse anything but a batch of grey frames that are large enough.
+
+    Raises:
+        ContractViolation: dtype, number of dimensions, or size is wrong, or no frame is given.
+    """
+    if not isinstance(grey, np.ndarray) or grey.dtype != np.uint8:
+        got = getattr(grey, "dtype", type(grey).__name__)
+        raise ContractViolation(f"Optical flow takes uint8 frames, got {got}.")
+    if grey.ndim != FRAME_DIMENSIONS or grey.shape[0] == 0:
+        message = f"Optical flow takes frames [F + 1, H, W] with F >= 0, got shape {grey.shape}."
+        raise ContractViolation(message)
+    if min(grey.shape[1:]) < SMALLEST_SIDE_PX:
+        message = (
+            f"Optical flow needs frames of at least {SMALLEST_SIDE_PX} pixels on either side, "
+            f"got shape {grey.shape}."
+        )
+        raise ContractViolation(message)
+
+
+def require_recipe(recipe: FlowRecipe) -> None:
+    """Refuse a recipe that neither implementation can follow.
+
+    Raises:
+        ContractViolation: another algorithm, a median size not in MEDIAN_SIZES, or a number that
+            makes no sense.
+    """
+    if recipe.algorithm != "tvl1":
+        message = f"The only optical flow algorithm is 'tvl1', got {recipe.algorithm!r}."
+        raise ContractViolation(message)
+    if recipe.median_filtering not in MEDIAN_SIZES:
+        message = f"median_filtering must be one of {MEDIAN_SIZES}, got {recipe.median_filtering}."
+        raise ContractViolation(message)
+    counts = (
+        recipe.num_scales,
+        recipe.num_warps,
+        recipe.inner_iterations,
+        recipe.outer_iterations,
+    )
+    lengths = (recipe.tau, recipe.lambda_, recipe.theta, recipe.epsilon)
+    if min(counts) < 1 or min(lengths) <= 0 or not 0 < recipe.scale_step < 1:
+        message = f"The flow recipe has a number outside its range: {recipe}."
+        raise ContractViolation(message)
+
+
+def resolve_threads(num_threads: int) -> int:
+    """Return `num_threads`, or the number of usable processors where it is 0.
+
+    Raises:
+        ContractViolation: `num_threads` is negative.
+    """
+    if num_threads < 0:
+        raise ContractViolation(f"num_threads must not be negative, got {num_threads}.")
+    if num_threads > 0:
+        return num_threads
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
