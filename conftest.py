@@ -14,11 +14,17 @@ KEPT_SETTINGS = frozenset({"KINETAG_TEST_DATA"})
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the developer's own settings of Kinetag."""
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, _scratch_home: Path) -> None:
+    """No test sees the developer's own settings of Kinetag, nor writes into a real home."""
     for name in list(os.environ):
         if name.startswith("KINETAG_") and name not in KEPT_SETTINGS:
             monkeypatch.delenv(name)
+    monkeypatch.setenv("KINETAG_HOME", str(_scratch_home))
+
+
+@pytest.fixture(scope="session")
+def _scratch_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kinetag-home")
 
 
 @pytest.fixture(autouse=True)
