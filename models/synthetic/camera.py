@@ -49,7 +49,7 @@ def _off_centre(plan: VideoPlan, seconds: DoubleArray, dice: Dice) -> DoubleArra
         if stretch.cue.kind != "off_centre":
             continue
         size = dice.side() * dice.between(SCENE.off_centre_share)
-        move = min(0.8, 0.45 * stretch.cue.duration_seconds)
+        move = min(0.5, 0.45 * stretch.cue.duration_seconds)
         result += (
             size
             * ease((seconds - stretch.start_seconds) / move)

@@ -77,7 +77,7 @@ def draw_distractors(plan: VideoPlan, looks: LooksRanges) -> list[Distractor]:
                 end_seconds=start + dice.between(SCENE.distractor_seconds),
                 speed=dice.side() * dice.between(SCENE.crossing_speed) if moving else 0.0,
                 place=dice.between((-0.3, 0.3)) if moving else dice.side() * dice.between((0.2, 0.8)),
-                size=dice.between((0.7, 1.2)),
+                size=dice.between(SCENE.distractor_size),
                 height=dice.between((0.0, 0.35)),
                 rate_hz=dice.between((0.5, 1.6)),
                 colour=draw_colour(looks.cloth_hues, dice, (0.3, 0.95), (0.3, 0.95)),

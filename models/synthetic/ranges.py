@@ -167,19 +167,20 @@ class SceneRanges:
     Attributes:
         distractors_per_minute: events in which something large moves.
         distractor_seconds: length of one event.
+        distractor_size: factor on every distractor.
         crossing_speed: body heights per second.
         light_steps_per_minute: sudden changes of light, and by which factor.
     """
 
-    distractors_per_minute: Range = (7.0, 20.0)
+    distractors_per_minute: Range = (9.0, 24.0)
     distractor_seconds: Range = (1.5, 5.0)
-    crossing_speed: Range = (0.9, 2.6)
+    distractor_size: Range = (0.95, 1.45)
+    crossing_speed: Range = (1.1, 3.0)
     light_steps_per_minute: Range = (0.0, 4.0)
     light_step_factor: Range = (0.70, 1.35)
     pan_share: Range = (0.0, 0.06)
     off_centre_share: Range = (0.16, 0.30)
     ground_parallax: Range = (0.45, 0.85)
-    extra_figure_chance: float = 0.35
     spare_chair_chance: float = 0.35
 
 
