@@ -281,18 +281,17 @@ PRESETS: dict[str, dict[str, Preset]] = {
 # A 400-way softmax over trimmed-clip logits is flat on background: 0.2 is forty times its mean.
 KINETICS_PROPOSALS = ProposalSettings(class_threshold=0.2)
 
+AnySettings = HeadSettings | ProposalSettings | TrainingSettings | InferenceSettings
 SettingsType = TypeVar("SettingsType")
 
 
-def settings_to_json(settings: Any) -> dict[str, Any]:
+def settings_to_json(settings: AnySettings) -> dict[str, Any]:
     """Return a settings dataclass as a JSON object; `settings_from_json` restores it."""
     document: dict[str, Any] = asdict(settings)
     return document
 
 
-def settings_from_json(
-    kind: type[SettingsType], document: Mapping[str, Any]
-) -> SettingsType:
+def settings_from_json(kind: type[SettingsType], document: Mapping[str, Any]) -> SettingsType:
     """Restore a settings dataclass; a missing field takes its default.
 
     Raises:

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from models.atomic import write_bytes_atomic, write_text_atomic
@@ -27,7 +29,7 @@ from models.errors import ModelUnknown, WeightsInvalid, WeightsMissing
 from models.heads.base import Head, HeadSpec
 from models.heads.registry import build_head, head_entry
 from models.recipe import FeatureRecipe
-from models.types import FloatArray
+from models.types import FloatArray, MediaWarning
 
 CARD_NAME = "card.json"
 WEIGHTS_NAME = "head.safetensors"
@@ -53,7 +55,7 @@ class ModelCard:
         training: what it was trained with, for people.
         metrics: measured quality, for people.
         licence: of the weights.
-        warnings: codes of warnings that every result of this model carries.
+        warnings: carried by every result of this model.
         notes: sentences for people.
     """
 
@@ -63,13 +65,13 @@ class ModelCard:
     classes: tuple[str, ...]
     recipe: FeatureRecipe
     head_settings: dict[str, Any]
-    inference: InferenceSettings = InferenceSettings()
-    proposals: ProposalSettings = ProposalSettings()
+    inference: InferenceSettings = field(default_factory=InferenceSettings)
+    proposals: ProposalSettings = field(default_factory=ProposalSettings)
     calibration: dict[str, Any] | None = None
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     licence: str = ""
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[MediaWarning, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -83,6 +85,7 @@ class ModelCard:
         document["recipe"] = self.recipe.to_json()
         document["inference"] = settings_to_json(self.inference)
         document["proposals"] = settings_to_json(self.proposals)
+        document["warnings"] = [warning.to_json() for warning in self.warnings]
         return {"format": CARD_FORMAT, **document}
 
     @classmethod
@@ -101,7 +104,8 @@ class ModelCard:
             values["recipe"] = FeatureRecipe.from_json(values["recipe"])
             values["inference"] = settings_from_json(InferenceSettings, values["inference"])
             values["proposals"] = settings_from_json(ProposalSettings, values["proposals"])
-            for name in ("classes", "warnings", "notes"):
+            values["warnings"] = tuple(MediaWarning(**one) for one in values.get("warnings", ()))
+            for name in ("classes", "notes"):
                 values[name] = tuple(values.get(name, ()))
             return cls(**values)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -174,7 +178,9 @@ def save_model(folder: Path, card: ModelCard, trained: SavableHead) -> None:
             )
             raise WeightsInvalid(message)
     state = trained.head.state_dict()
-    tensors = {HEAD_PREFIX + name: value.detach().cpu().contiguous() for name, value in state.items()}
+    tensors = {
+        HEAD_PREFIX + name: value.detach().cpu().contiguous() for name, value in state.items()
+    }
     tensors[MEAN_KEY] = _as_tensor(trained.standardize_mean)
     tensors[STD_KEY] = _as_tensor(trained.standardize_std)
     content = safetensors.torch.save(tensors)
@@ -245,19 +251,21 @@ def list_models(folders: Sequence[Path]) -> list[tuple[Path, ModelCard]]:
     return sorted(by_version, key=lambda one: one[1].name)
 
 
-def find_model(spec: str, folders: Sequence[Path]) -> Path:
-    """Return the folder of NAME or NAME@VERSION; without a version the newest one.
+def find_model(spec: str, folders: Sequence[Path]) -> LoadedModel:
+    """Load the model NAME or NAME@VERSION; without a version the newest one.
 
     Versions are compared number by number: 10 is newer than 9.
 
     Raises:
         ModelUnknown: it is not there; the message names what is.
+        WeightsMissing: as `load_model`.
+        WeightsInvalid: as `load_model`.
     """
     name, _, version = spec.partition("@")
     models = list_models(folders)
     for folder, card in models:
         if card.name == name and version in {"", card.version}:
-            return folder
+            return load_model(folder)
     known = ", ".join(card.identity for _, card in models) or "none"
     message = f"There is no model {spec}; installed are: {known}."
     raise ModelUnknown(message)
@@ -306,4 +314,4 @@ def _load_tensors(folder: Path, expected_sha256: str) -> dict[str, Tensor]:
 
 
 def _as_tensor(values: FloatArray) -> Tensor:
-    return Tensor(values.tolist())
+    return torch.from_numpy(np.array(values, np.float32))

@@ -8,9 +8,8 @@ import torch
 from models.config import InferenceSettings
 from models.errors import ContractViolation, RecipeMismatch
 from models.heads.base import Head
-from models.localize.windows import cross_fade, plan_windows
+from models.localize.windows import cross_fade, inference_positions, plan_windows
 from models.recipe import FeatureRecipe
-from models.training.sampling import inference_positions
 from models.types import Activations, FeatureSet, FloatArray
 
 
@@ -51,9 +50,7 @@ def predict(model: RunnableHead, features: FeatureSet) -> Activations:
     """
     _check(model, features)
     settings = model.inference
-    positions = inference_positions(
-        len(features.values), settings.num_snippets, settings.sampling
-    )
+    positions = inference_positions(len(features.values), settings.num_snippets, settings.sampling)
     values = (features.values[positions] - model.standardize_mean) / model.standardize_std
     tensor = torch.from_numpy(np.ascontiguousarray(values, np.float32))
     tensor = tensor.to(next(model.head.parameters()).device)

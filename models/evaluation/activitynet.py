@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.errors import TrainingDataInvalid
 from models.types import DoubleArray, IntArray
+
+BoolArray = NDArray[np.bool_]
 
 PROTOCOL = "P-ANET"
 THUMOS_TIOUS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
@@ -100,9 +103,12 @@ class EvaluationResult:
         """Return a text table in percent: one row per class, then the mean; protocol on top."""
         width = max(len("mean AP"), *(len(label) for label in self.classes))
         head = " ".join(f"{tiou:>6.2f}" for tiou in self.tiou_thresholds)
+        counts = (
+            f"{self.num_videos} videos, {int(self.num_ground_truth.sum())} instances, "
+            f"{int(self.num_predictions.sum())} predictions"
+        )
         lines = [
-            f"{PROTOCOL}: {self.num_videos} videos, {int(self.num_ground_truth.sum())} instances, "
-            f"{int(self.num_predictions.sum())} predictions; AP in percent by tIoU",
+            f"{PROTOCOL}: {counts}; AP in percent by tIoU",
             f"{'':{width}} {head}     GT",
         ]
         rows = zip(self.classes, self.average_precision, self.num_ground_truth, strict=True)
@@ -161,7 +167,8 @@ def temporal_iou(one: DoubleArray, others: DoubleArray) -> DoubleArray:
     inter = np.minimum(one[1], others[:, 1]) - np.maximum(one[0], others[:, 0])
     inter = np.maximum(0.0, inter)
     union = (one[1] - one[0]) + (others[:, 1] - others[:, 0]) - inter
-    return np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+    iou: DoubleArray = np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+    return iou
 
 
 def interpolated_average_precision(precision: DoubleArray, recall: DoubleArray) -> float:
@@ -204,7 +211,7 @@ def _class_average_precision(
     )
 
 
-def _claim(overlaps: DoubleArray, taken: np.ndarray, tious: DoubleArray) -> np.ndarray:
+def _claim(overlaps: DoubleArray, taken: BoolArray, tious: DoubleArray) -> BoolArray:
     """Let one prediction take its best free instance at each threshold; True where it did."""
     hit = np.zeros(len(tious), np.bool_)
     for candidate in np.argsort(-overlaps, kind="stable"):

@@ -90,7 +90,10 @@ class AiclHead(Head):
         )
 
     def loss(
-        self, output: HeadOutput, labels: Tensor, step: int  # noqa: ARG002  # same in all heads
+        self,
+        output: HeadOutput,
+        labels: Tensor,
+        step: int,  # noqa: ARG002  # same in all heads
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return L_a + L_ca + L_c + L_mc + L_ac, each with its weight, and the unweighted parts."""
         settings, evidence, mask = self.settings, output.evidence, output.mask
@@ -165,8 +168,10 @@ class AiclHead(Head):
         total = output.class_logits.new_zeros(())
         for name in EMBEDDING_NAMES:
             embedding = output.evidence[name]
-            means = {key: selected_mean(embedding, chosen[..., None].expand_as(embedding))
-                     for key, chosen in sets.items()}
+            means = {
+                key: selected_mean(embedding, chosen[..., None].expand_as(embedding))
+                for key, chosen in sets.items()
+            }
             for query, positive, negatives in CONTRAST_TERMS:
                 # Candidate 0 is the positive set's mean, the others are single snippets.
                 candidates = torch.cat([means[positive][:, None], embedding], dim=1)

@@ -56,7 +56,10 @@ class KineticsHead(Head):
         )
 
     def loss(
-        self, output: HeadOutput, labels: Tensor, step: int
+        self,
+        output: HeadOutput,  # noqa: ARG002  # the interface of every head
+        labels: Tensor,  # noqa: ARG002
+        step: int,  # noqa: ARG002
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Refuse: this head is not trained.
 

@@ -93,7 +93,8 @@ def masked_info_nce(
     Args:
         anchors: f32[..., A, d].
         candidates: f32[..., M, d].
-        positive, negative: bool[..., A, M], disjoint.
+        positive: bool[..., A, M].
+        negative: bool[..., A, M], disjoint with ``positive``.
         temperature: > 0.
     """
     anchor_norm, candidate_norm = anchors.norm(dim=-1), candidates.norm(dim=-1)

@@ -22,12 +22,13 @@ def interval_iou(one: DoubleArray, others: DoubleArray, *, plus_one: bool = Fals
     extra = 1.0 if plus_one else 0.0
     inter = _intersection(one, others, extra)
     union = (one[1] - one[0] + extra) + (others[:, 1] - others[:, 0] + extra) - inter
-    return np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+    iou: DoubleArray = np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+    return iou
 
 
 def _intersection(one: DoubleArray, others: DoubleArray, extra: float) -> DoubleArray:
     inter = np.minimum(one[1], others[:, 1]) - np.maximum(one[0], others[:, 0]) + extra
-    return np.maximum(0.0, inter)
+    return np.asarray(np.maximum(0.0, inter), np.float64)
 
 
 def _contained_share(one: DoubleArray, others: DoubleArray, *, plus_one: bool) -> DoubleArray:
@@ -35,7 +36,8 @@ def _contained_share(one: DoubleArray, others: DoubleArray, *, plus_one: bool) -
     extra = 1.0 if plus_one else 0.0
     inter = _intersection(one, others, extra)
     lengths = others[:, 1] - others[:, 0] + extra
-    return np.divide(inter, lengths, out=np.zeros_like(inter), where=lengths > 0)
+    share: DoubleArray = np.divide(inter, lengths, out=np.zeros_like(inter), where=lengths > 0)
+    return share
 
 
 def ranking(intervals: DoubleArray, scores: DoubleArray) -> IntArray:
@@ -62,7 +64,9 @@ def suppress(
             starts.
     """
     if intervals.shape != (len(scores), 2) or not np.isfinite(scores).all():
-        message = f"need intervals [K, 2] and K finite scores, got {intervals.shape}, {scores.shape}"
+        message = (
+            f"need intervals [K, 2] and K finite scores, got {intervals.shape}, {scores.shape}"
+        )
         raise ContractViolation(message)
     if (intervals[:, 1] < intervals[:, 0]).any():
         message = "an interval ends before it starts"
@@ -88,9 +92,7 @@ def _suppress_hard(
         best, rest = int(rest[0]), rest[1:]
         kept.append(best)
         if settings.kind == "contain":
-            share = _contained_share(
-                intervals[best], intervals[rest], plus_one=settings.plus_one
-            )
+            share = _contained_share(intervals[best], intervals[rest], plus_one=settings.plus_one)
             rest = rest[share <= settings.threshold]
         else:
             iou = interval_iou(intervals[best], intervals[rest], plus_one=settings.plus_one)

@@ -10,9 +10,7 @@ from models.errors import ContractViolation
 from models.types import DoubleArray, FloatArray, IntArray
 
 
-def upsample_linear(
-    values: FloatArray | DoubleArray, factor: int, align: Alignment
-) -> DoubleArray:
+def upsample_linear(values: FloatArray | DoubleArray, factor: int, align: Alignment) -> DoubleArray:
     """Interpolate sequences linearly along time.
 
     Args:
@@ -50,7 +48,7 @@ def runs_above(sequence: FloatArray | DoubleArray, threshold: float) -> IntArray
 
     In order of time; runs that touch either end count like any other.
     """
-    inside = np.concatenate([[False], np.asarray(sequence) > threshold, [False]])
+    inside = np.concatenate([[False], np.asarray(sequence, np.float64) > threshold, [False]])
     changes = np.flatnonzero(inside[1:] != inside[:-1])
     return changes.reshape(-1, 2).astype(np.int64)
 
@@ -58,6 +56,4 @@ def runs_above(sequence: FloatArray | DoubleArray, threshold: float) -> IntArray
 def mean_over_runs(sequence: FloatArray | DoubleArray, runs: IntArray) -> DoubleArray:
     """Return float64[K]: the mean of a sequence inside each run."""
     sums = np.concatenate([[0.0], np.cumsum(np.asarray(sequence, np.float64))])
-    return np.asarray(
-        (sums[runs[:, 1]] - sums[runs[:, 0]]) / (runs[:, 1] - runs[:, 0]), np.float64
-    )
+    return np.asarray((sums[runs[:, 1]] - sums[runs[:, 0]]) / (runs[:, 1] - runs[:, 0]), np.float64)

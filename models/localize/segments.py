@@ -59,17 +59,6 @@ def clip_score(raw_score: float) -> float:
     return min(1.0, max(0.0, raw_score))
 
 
-def labels_seen(activations: Activations, settings: ProposalSettings) -> dict[str, float]:
-    """Return the video scores of the classes that pass the class threshold, best first."""
-    scores = activations.video_scores
-    order = np.argsort(-scores, kind="stable")
-    return {
-        activations.classes[index]: float(scores[index])
-        for index in order
-        if scores[index] >= settings.class_threshold
-    }
-
-
 def _select_classes(
     activations: Activations, settings: ProposalSettings
 ) -> tuple[list[int], float]:
@@ -96,9 +85,7 @@ def _scored_runs(
         present = run_scores >= class_threshold - np.finfo(np.float32).eps
         runs, run_scores = runs[present], run_scores[present]
         all_runs.append(runs)
-        all_scores.append(
-            outer_inner_contrast(scoring, runs, run_scores, settings.oic, threshold)
-        )
+        all_scores.append(outer_inner_contrast(scoring, runs, run_scores, settings.oic, threshold))
     return np.concatenate(all_runs), np.concatenate(all_scores)
 
 

@@ -1,14 +1,28 @@
-"""Overlapping windows of a long video and how their answers become one.
+"""Which snippets a head sees at inference, and how the answers of overlapping windows become one.
 
-Owns where windows lie and how they are cross-faded; running a head on them is not done here.
+Running a head on them is not done here.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from models.config import TestSampling
 from models.errors import ContractViolation
-from models.types import Activations, DoubleArray, FloatArray
+from models.types import Activations, DoubleArray, FloatArray, IntArray
+
+
+def inference_positions(num_snippets: int, num_samples: int, sampling: TestSampling) -> IntArray:
+    """Return int64[T]: the snippets that a head sees, in order.
+
+    ``native`` is every snippet once; ``uniform`` is floor(i * N / T), which repeats snippets of
+    a short video; ``uniform_short`` does so only for a video longer than T.
+
+    Source: BaS-Net, ASL and AICL at test for ``uniform``; CoLA and ACM-Net for ``uniform_short``.
+    """
+    if sampling == "native" or (sampling == "uniform_short" and num_snippets <= num_samples):
+        return np.arange(num_snippets, dtype=np.int64)
+    return np.arange(num_samples, dtype=np.int64) * num_snippets // num_samples
 
 
 def plan_windows(
@@ -61,9 +75,7 @@ def fade_weights(ranges: Sequence[tuple[int, int]]) -> list[DoubleArray]:
     ]
 
 
-def cross_fade(
-    ranges: Sequence[tuple[int, int]], windows: Sequence[Activations]
-) -> Activations:
+def cross_fade(ranges: Sequence[tuple[int, int]], windows: Sequence[Activations]) -> Activations:
     """Join the activations of overlapping windows into those of the whole video.
 
     Sequences are cross-faded. Each window's video scores hold over its range and are cross-faded
@@ -85,9 +97,7 @@ def cross_fade(
         raise ContractViolation(message)
     for (start, stop), window in zip(ranges, windows, strict=True):
         if len(window.localization) != stop - start:
-            message = (
-                f"window [{start}, {stop}) has {len(window.localization)} activation steps"
-            )
+            message = f"window [{start}, {stop}) has {len(window.localization)} activation steps"
             raise ContractViolation(message)
     if len(windows) == 1:
         return windows[0]
@@ -99,9 +109,7 @@ def cross_fade(
             total[start:stop] += weight[:, None] * part
         return np.clip(total, 0.0, 1.0).astype(np.float32)
 
-    window_scores = joined(
-        [np.tile(w.video_scores, (len(w.localization), 1)) for w in windows]
-    )
+    window_scores = joined([np.tile(w.video_scores, (len(w.localization), 1)) for w in windows])
     return Activations(
         localization=joined([w.localization for w in windows]),
         scoring=joined([w.scoring for w in windows]),

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from models.config import TestSampling, TrainSampling
+from models.config import TrainSampling
 from models.types import FloatArray, IntArray
 
 
@@ -39,11 +39,6 @@ def perturbed_positions(num_snippets: int, num_samples: int, rng: Generator) -> 
     return rng.integers(bases, np.maximum(bases, nexts) + 1).astype(np.int64)
 
 
-def uniform_positions(num_snippets: int, num_samples: int) -> IntArray:
-    """Return int64[num_samples]: floor(i * N / T). Source: BaS-Net, ASL, AICL at test."""
-    return np.arange(num_samples, dtype=np.int64) * num_snippets // num_samples
-
-
 def cropped_positions(num_snippets: int, num_samples: int, rng: Generator) -> IntArray:
     """Return int64[<= num_samples]: a random stretch at native spacing, all of a short video."""
     length = min(num_snippets, num_samples)
@@ -58,15 +53,6 @@ def train_positions(
     if sampling == "perturb":
         return perturbed_positions(num_snippets, num_samples, rng)
     return cropped_positions(num_snippets, num_samples, rng)
-
-
-def inference_positions(
-    num_snippets: int, num_samples: int, sampling: TestSampling
-) -> IntArray:
-    """Return the positions a head sees at inference; native is every snippet."""
-    if sampling == "native" or (sampling == "uniform_short" and num_snippets <= num_samples):
-        return np.arange(num_snippets, dtype=np.int64)
-    return uniform_positions(num_snippets, num_samples)
 
 
 def video_order(num_videos: int, batch_size: int, rng: Generator) -> Iterator[IntArray]:

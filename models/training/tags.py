@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,9 +74,7 @@ class TaggedDataset:
             )
             raise TrainingDataInvalid(message)
         always = [
-            name
-            for name, count in zip(self.classes, counts, strict=True)
-            if count == len(self.ids)
+            name for name, count in zip(self.classes, counts, strict=True) if count == len(self.ids)
         ]
         if always:
             message = (
@@ -216,7 +214,9 @@ def _tags_from_json_lines(name: str, text: str, subset: str | None) -> Tags:
             raise TrainingDataInvalid(message)
         video, labels = record.get("video"), record.get("labels")
         if not isinstance(video, str) or not video or not _is_label_list(labels):
-            message = f'Line {number} of {name} needs "video", a name, and "labels", a list of names.'
+            message = (
+                f'Line {number} of {name} needs "video", a name, and "labels", a list of names.'
+            )
             raise TrainingDataInvalid(message)
         if subset is None or record.get("subset", subset) == subset:
             found.setdefault(video, set()).update(labels)
@@ -251,7 +251,7 @@ def _parsed(where: str, text: str) -> dict[str, Any]:
     return document
 
 
-def _is_label_list(labels: object) -> bool:
+def _is_label_list(labels: object) -> TypeGuard[list[str]]:
     return isinstance(labels, list) and all(isinstance(one, str) and one for one in labels)
 
 

@@ -7,7 +7,6 @@ step is kept; nothing is selected by any score.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -59,13 +58,8 @@ class TrainedHead:
         """How the head is fed at inference."""
         return self.settings.inference
 
-    def card(self, name: str, version: str, **extra: Any) -> ModelCard:
-        """Return the model card to save this head with.
-
-        Args:
-            name, version: of the model.
-            **extra: further fields of `ModelCard`: metrics, licence, warnings, calibration.
-        """
+    def card(self, name: str, version: str) -> ModelCard:
+        """Return the card to save this head with; add licence, metrics and the like to it."""
         return ModelCard(
             name=name,
             version=version,
@@ -82,7 +76,6 @@ class TrainedHead:
                 "final": self.log[-1] if self.log else {},
                 **settings_to_json(self.settings.training),
             },
-            **extra,
         )
 
 
