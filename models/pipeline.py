@@ -16,8 +16,8 @@ from models.decode import VideoSource
 from models.errors import Cancelled, WeightsMissing
 from models.feature_store import FeatureStore
 from models.features import ExtractorSettings, FeatureExtractor
-from models.heads.predict import predict
-from models.localize.segments import localize_activations
+from models.prediction import predict
+from models.localize.segments import clip_score, labels_seen, localize_activations
 from models.modelcard import LoadedModel, find_model
 from models.recipe import FeatureRecipe
 from models.types import (
@@ -123,14 +123,13 @@ class Localizer:
         grid = self.recipe.grid(facts.duration_seconds)
         proposals = localize_activations(activations, grid, self._model.card.proposals)
         segments = _to_segments(proposals, activations, source)
-        seen = zip(activations.classes, activations.video_scores.tolist(), strict=True)
         return LocalizationResult(
             video=facts,
             model=self.model_name,
             recipe_digest=self.recipe.digest,
             computed_with=features.computed_with,
             segments=segments,
-            labels_seen=dict(seen),
+            labels_seen=labels_seen(activations, self._model.card.proposals),
             warnings=(*self._model.card.warnings, *features.warnings),
             activations=activations,
             snippet_seconds=grid.snippet_seconds(),
@@ -173,7 +172,7 @@ def _to_segments(
     return tuple(
         Segment(
             label=activations.classes[one.class_index],
-            score=min(1.0, max(0.0, one.raw_score)),
+            score=clip_score(one.raw_score),
             raw_score=one.raw_score,
             start_seconds=one.start_seconds,
             end_seconds=one.end_seconds,

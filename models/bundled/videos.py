@@ -63,19 +63,17 @@ def split_specs(settings: BundledSettings, split: str) -> list[VideoSpec]:
         "test": settings.videos_test,
         "quiet": settings.videos_action_free,
     }[split]
-    if split == "quiet":
-        return [
-            VideoSpec(seed=base + i, labels=(), duration_seconds=settings.max_video_seconds, looks="test")
-            for i in range(count)
-        ]
-    minimum = settings.min_train_videos if split == "train" else settings.min_test_videos
+    minimum = {"train": settings.min_train_videos, "test": settings.min_test_videos, "quiet": 0}
     return stratified_specs(
         count,
         base_seed=base,
         looks="train" if split == "train" else "test",
-        min_videos_per_class=minimum,
-        min_duration_seconds=settings.min_video_seconds,
-        max_duration_seconds=settings.max_video_seconds,
+        min_videos_per_class=minimum[split],
+        duration_range_seconds=(settings.min_video_seconds, settings.max_video_seconds),
+        action_free=split == "quiet",
+        fps=settings.fps,
+        width_px=settings.width_px,
+        height_px=settings.height_px,
     )
 
 
