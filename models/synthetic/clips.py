@@ -6,7 +6,7 @@ from models.errors import ContractViolation
 from models.synthetic.actions import ACTIONS, Cue, posture_after
 from models.synthetic.dice import Dice
 from models.synthetic.draw import SceneDrawer
-from models.synthetic.idling import BACKGROUND_KINDS, LOW_KINDS
+from models.synthetic.idling import BACKGROUND_KINDS, LONE_KINDS, LOW_KINDS
 from models.synthetic.plan import (
     Heading,
     Instance,
@@ -25,6 +25,8 @@ from models.types import ByteArray
 _AFTER_ACTION_CHANCE = 0.4
 _BEFORE_ACTION_CHANCE = 0.4
 _LOW_POSTURE_CHANCE = 0.25
+# What precedes a clip; a bystander who arrives there is about as common as in whole videos.
+_BEFORE = ("idle", "fidget", "idle", "second_person")
 _LOW_POSTURES = ("sit", "lie_front", "lie_back")
 _STANDING_ACTIONS = tuple(name for name in ACTIONS if name not in {"fall", "sit_down"})
 
@@ -46,7 +48,7 @@ def _lead_in(kind: str, posture: str, dice: Dice, heading: Heading) -> Cue:
         label = dice.pick(_STANDING_ACTIONS)
         return new_cue(label, draw_instance_seconds(label, dice), posture, dice)
     if posture == "stand":
-        return new_cue(dice.pick(("idle", "fidget")), 1.5, posture, dice, heading)
+        return new_cue(dice.pick(_BEFORE), 1.5, posture, dice, heading)
     return new_cue(dice.pick(LOW_KINDS), 1.5, posture, dice)
 
 
@@ -55,8 +57,8 @@ def _write_script(kind: str, seconds: float, dice: Dice, heading: Heading) -> tu
     if kind in ACTIONS:
         length = max(draw_instance_seconds(kind, dice), seconds + 0.05)
         cue = new_cue(kind, length, "stand", dice)
-        before = [new_cue("idle", 1.0, "stand", dice)]
-        return [*before, cue, *fill_gap(4.0, posture_after(cue), dice, heading)], len(before)
+        before = [new_cue(dice.pick(_BEFORE), 1.0, "stand", dice)]
+        return [*before, cue, *fill_gap(4.0, posture_after(cue), dice, heading, LONE_KINDS)], len(before)
     posture = _posture_for(kind, dice)
     limits = TIMELINE.get_up_seconds if kind.startswith("get_up") else TIMELINE.piece_seconds
     length = max(dice.between(limits), seconds + 0.05)
@@ -110,7 +112,7 @@ def plan_clip(spec: VideoSpec, kind: str, num_frames: int) -> tuple[VideoPlan, i
         for one in stretches
         if one.cue.kind in ACTIONS
     )
-    return VideoPlan(whole, instances, stretches, start_yaw, extra_figure=True), start
+    return VideoPlan(whole, instances, stretches, start_yaw), start
 
 
 def draw_clip(  # noqa: PLR0913 - a drawing, each argument a plain choice

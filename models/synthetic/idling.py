@@ -21,6 +21,7 @@ BACKGROUND_KINDS: tuple[str, ...] = (
 STANDING_KINDS: tuple[str, ...] = (
     "idle", "fidget", "reach", "hold", "turn_around", "off_centre", "second_person",
 )  # fmt: skip
+LONE_KINDS: tuple[str, ...] = STANDING_KINDS[:-1]
 LOW_KINDS: tuple[str, ...] = ("idle", "fidget", "reach", "hold")
 
 _HELD_STANDING = (

@@ -8,8 +8,8 @@ import numpy as np
 from models.errors import ContractViolation
 from models.synthetic.actions import ACTIONS, Cue, posture_after
 from models.synthetic.dice import Dice
-from models.synthetic.idling import LOW_KINDS, STANDING_KINDS
-from models.synthetic.ranges import LOOKS, TIMELINE, LooksRanges, Range
+from models.synthetic.idling import LONE_KINDS, LOW_KINDS, STANDING_KINDS
+from models.synthetic.ranges import LOOKS, SCENE, TIMELINE, LooksRanges, Range
 
 _INSTANCE_SECONDS = dict(TIMELINE.instance_seconds)
 _LOW_ENDINGS = ("fall", "sit_down")
@@ -73,14 +73,12 @@ class VideoPlan:
         instances: ground truth in order of time.
         stretches: everything the figure does, without gaps, from 0 to the end.
         start_yaw_radians: where the figure faces at first; 0 is to the right.
-        extra_figure: whether idle other people may stand about.
     """
 
     spec: VideoSpec
     instances: tuple[Instance, ...]
     stretches: tuple[Stretch, ...]
     start_yaw_radians: float
-    extra_figure: bool
 
     @property
     def num_frames(self) -> int:
@@ -157,8 +155,10 @@ def _split(seconds: float, dice: Dice) -> list[float]:
     return pieces
 
 
-def fill_gap(seconds: float, posture: str, dice: Dice, heading: Heading) -> list[Cue]:
-    """Return background cues that last ``seconds`` and end standing."""
+def fill_gap(
+    seconds: float, posture: str, dice: Dice, heading: Heading, kinds: tuple[str, ...]
+) -> list[Cue]:
+    """Return background cues that last ``seconds`` and end standing, drawn from ``kinds``."""
     cues = []
     remaining = seconds
     if posture != "stand":
@@ -170,7 +170,7 @@ def fill_gap(seconds: float, posture: str, dice: Dice, heading: Heading) -> list
         remaining -= rest + rise
     last = ""
     for part in _split(remaining, dice):
-        kind = dice.pick([name for name in STANDING_KINDS if name != last])
+        kind = dice.pick([name for name in kinds if name != last])
         cues.append(new_cue(kind, part, "stand", dice, heading))
         last = kind
     return cues
@@ -270,24 +270,25 @@ def plan_video(spec: VideoSpec) -> VideoPlan:
         posture = dice.pick(("sit", "lie_front", "lie_back"))
         first = dice.between(TIMELINE.low_gap_seconds)
     gaps = _gap_lengths(performances, seconds, first, dice)
+    company = dice.chance(SCENE.bystander_chance)
+    kinds = STANDING_KINDS if company else LONE_KINDS
     script: list[Cue] = []
     instances: list[Instance] = []
     now = 0.0
     for (label, length, _), gap in zip(performances, gaps[:-1], strict=True):
         start = round(now + gap, 3)
-        script += fill_gap(start - now, posture, dice, heading)
+        script += fill_gap(start - now, posture, dice, heading, kinds)
         cue = new_cue(label, length, "stand", dice)
         script.append(cue)
         posture = posture_after(cue)
         now = round(start + length, 3)
         instances.append(Instance(label, start, now))
-    script += fill_gap(seconds - now, posture, dice, heading)
+    script += fill_gap(seconds - now, posture, dice, heading, kinds)
     return VideoPlan(
         spec=spec,
         instances=tuple(instances),
         stretches=lay_out(script),
         start_yaw_radians=start_yaw,
-        extra_figure=True,
     )
 
 

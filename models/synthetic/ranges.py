@@ -169,6 +169,7 @@ class SceneRanges:
         distractor_seconds: length of one event.
         distractor_size: factor on every distractor.
         crossing_speed: body heights per second.
+        bystander_chance: share of videos in which idle people may stand about.
         light_steps_per_minute: sudden changes of light, and by which factor.
     """
 
@@ -181,6 +182,7 @@ class SceneRanges:
     pan_share: Range = (0.0, 0.06)
     off_centre_share: Range = (0.16, 0.30)
     ground_parallax: Range = (0.45, 0.85)
+    bystander_chance: float = 0.45
     spare_chair_chance: float = 0.35
 
 

@@ -136,7 +136,7 @@ def _bystander(
     script = []
     while until > 0:
         length = dice.between((2.0, 5.0))
-        script.append(new_cue(dice.pick(("idle", "fidget", "hold")), length, "stand", dice))
+        script.append(new_cue(dice.pick(("idle", "fidget")), length, "stand", dice))
         until -= length
     actor = _Actor(body, yaw, place)
     stretches = lay_out(script)
@@ -175,8 +175,8 @@ def set_stage(plan: VideoPlan, looks: LooksRanges, seconds: DoubleArray) -> Stag
         places.append(where)
         if stretch.cue.kind == "sit_down":
             chairs.append(Chair(actor.place, actor.yaw))
-        if stretch.cue.kind == "second_person" and plan.extra_figure:
-            _add_apart(people, actor.place + dice.side() * dice.between((0.3, 0.6)), 0.8)
+        if stretch.cue.kind == "second_person":
+            _add_apart(people, actor.place + dice.side() * dice.between((0.32, 0.62)), 0.8)
     if dice.chance(SCENE.spare_chair_chance):
         for _ in range(1 + dice.whole(3)):
             place = actor.place * dice.between((-0.2, 1.2)) + dice.between((-0.5, 0.5))
