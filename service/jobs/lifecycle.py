@@ -141,6 +141,15 @@ def end_job(
     add_event(session, job.id, f"job.{job.status}", now, **details)
 
 
+def request_stop(session: Session, job: JobRecord, now: datetime) -> None:
+    """Note that a job is to stop; one that no worker holds is canceled at once."""
+    if not job.cancel_requested:
+        job.cancel_requested = True
+        add_event(session, job.id, "job.cancel_requested", now)
+    if not has_leased_task(session, job.id):
+        end_job(session, job, JobEvent.CANCELED, now)
+
+
 def update_progress(session: Session, job: JobRecord, now: datetime) -> None:
     """Derive progress and the time left from the job's tasks.
 

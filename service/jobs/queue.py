@@ -5,6 +5,7 @@ token; when the task was given to somebody else in the meantime, `LeaseLost` is 
 is written, and the worker drops its work. Messages about tasks are hints: claiming decides.
 """
 
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -111,7 +112,7 @@ class TaskQueue:
         *,
         num_chunks: int,
         facts: dict[str, Any],
-        done_chunks: set[int],
+        done_chunks: AbstractSet[int],
     ) -> None:
         """Store what is known of the video and cut the job into chunks.
 
@@ -370,7 +371,7 @@ def _give_back(
     lifecycle.settle_job(session, job, now)
 
 
-def _chunk_tasks(job: JobRecord, now: datetime, done_chunks: set[int]) -> list[TaskRecord]:
+def _chunk_tasks(job: JobRecord, now: datetime, done_chunks: AbstractSet[int]) -> list[TaskRecord]:
     """Return a row per chunk; one whose features exist is done from the start."""
     if job.num_chunks is None:
         return []

@@ -1,0 +1,338 @@
+"""What users do with jobs: make, look at, list, cancel; deleting is `service.jobs.removal`."""
+
+import base64
+import binascii
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, and_, func, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from service.errors import (
+    IdempotencyConflict,
+    InvalidRequest,
+    InvalidTransition,
+    JobNotFound,
+    ResultNotFound,
+    ResultNotReady,
+)
+from service.jobs import lifecycle
+from service.jobs.records import JobRecord, ResultRecord, VideoRecord, WorkerRecord
+from service.jobs.states import ENDED, JobStatus, TaskKind
+from service.jobs.store import (
+    Clock,
+    clock_for,
+    create_engine_for,
+    migrate,
+    new_id,
+    reading,
+    transaction,
+)
+from service.settings import Settings
+from service.storage import BlobStore, open_blobs
+
+
+@dataclass(frozen=True, slots=True)
+class JobCore:
+    """What the commands stand on: database, clock, blobs, features."""
+
+    engine: Engine
+    clock: Clock
+    blobs: BlobStore
+    features_folder: Path
+
+
+def open_core(settings: Settings) -> JobCore:
+    """Open database and storage, bringing the schema to its newest version.
+
+    Raises:
+        ConfigurationError: the database's address cannot be used.
+        DatabaseUnavailable: it did not answer.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    engine = create_engine_for(settings.resolved_database_url)
+    migrate(engine)
+    return JobCore(engine, clock_for(engine), open_blobs(settings), settings.features_folder)
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A request for a job whose video lies in the blob store already.
+
+    Attributes:
+        video_id: its blob is `service.storage.video_key` of this.
+        video_name: for display.
+        model: NAME@VERSION.
+        idempotency_key: the client's; None without one.
+    """
+
+    video_id: str
+    video_name: str
+    video_key: str
+    sha256: str
+    size_bytes: int
+    model: str
+    options: dict[str, Any]
+    tag: str | None = None
+    idempotency_key: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """Hash of what makes two requests the same."""
+        asked = [self.sha256, self.model, self.options, self.tag]
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job with its video, as of one moment."""
+
+    job: JobRecord
+    video: VideoRecord
+    has_activations: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Jobs, newest first, and the token of the next page; None after the last."""
+
+    views: list[JobView]
+    next_page_token: str | None
+
+
+def create_job(core: JobCore, request: NewJob) -> tuple[JobView, bool]:
+    """Queue a job; a repeated idempotency key returns the job it made before.
+
+    Returns:
+        The job, and whether it is new; if not, the caller deletes the blob it stored.
+
+    Raises:
+        IdempotencyConflict: the key was used for another request.
+    """
+    if (known := _find_repeated(core, request)) is not None:
+        return known, False
+    try:
+        return _insert_job(core, request), True
+    except IntegrityError:
+        # Two requests with one key at the same moment: the other one made the job.
+        known = _find_repeated(core, request)
+        if known is None:
+            raise
+        return known, False
+
+
+def _find_repeated(core: JobCore, request: NewJob) -> JobView | None:
+    if request.idempotency_key is None:
+        return None
+    with reading(core.engine) as session:
+        job = session.execute(
+            select(JobRecord).where(JobRecord.idempotency_key == request.idempotency_key)
+        ).scalar_one_or_none()
+        if job is None:
+            return None
+        if job.request_digest != request.digest or job.delete_requested:
+            message = "This Idempotency-Key was used for another request; use a fresh one."
+            raise IdempotencyConflict(message)
+        return _view(session, job)
+
+
+def _insert_job(core: JobCore, request: NewJob) -> JobView:
+    with transaction(core.engine) as session:
+        now = core.clock.now(session)
+        video = VideoRecord(
+            id=request.video_id,
+            name=request.video_name,
+            sha256=request.sha256,
+            size_bytes=request.size_bytes,
+            blob_key=request.video_key,
+            created_at=now,
+        )
+        session.add(video)
+        session.flush()
+        job = JobRecord(
+            id=new_id("job"),
+            video_id=video.id,
+            status=JobStatus.QUEUED,
+            model=request.model,
+            options=request.options,
+            tag=request.tag,
+            idempotency_key=request.idempotency_key,
+            request_digest=request.digest if request.idempotency_key is not None else None,
+            created_at=now,
+        )
+        session.add(job)
+        session.flush()
+        lifecycle.add_task(session, job, TaskKind.PLAN, now)
+        lifecycle.add_event(session, job.id, "job.queued", now)
+        session.flush()
+        return JobView(job, video)
+
+
+def get_job(core: JobCore, job_id: str) -> JobView:
+    """Return a job.
+
+    Raises:
+        JobNotFound: there is none, or it was deleted.
+    """
+    with reading(core.engine) as session:
+        return _view(session, visible_job(session, job_id))
+
+
+def list_jobs(
+    core: JobCore, *, status: JobStatus | None, page_size: int, page_token: str | None
+) -> JobPage:
+    """Return jobs, newest first.
+
+    Raises:
+        InvalidRequest: the page token is none of ours.
+    """
+    statement = (
+        select(JobRecord, VideoRecord, ResultRecord.activations_key)
+        .join(VideoRecord, VideoRecord.id == JobRecord.video_id)
+        .outerjoin(ResultRecord, ResultRecord.job_id == JobRecord.id)
+        .where(JobRecord.delete_requested.is_(False))
+        .order_by(JobRecord.created_at.desc(), JobRecord.id.desc())
+        .limit(page_size + 1)
+    )
+    if status is not None:
+        statement = statement.where(JobRecord.status == status)
+    if page_token is not None:
+        moment, last_id = _read_page_token(page_token)
+        statement = statement.where(
+            or_(
+                JobRecord.created_at < moment,
+                and_(JobRecord.created_at == moment, JobRecord.id < last_id),
+            )
+        )
+    with reading(core.engine) as session:
+        views = [
+            JobView(job, video, key is not None) for job, video, key in session.execute(statement)
+        ]
+    token = _page_token(views[page_size - 1].job) if len(views) > page_size else None
+    return JobPage(views[:page_size], token)
+
+
+def request_cancel(core: JobCore, job_id: str) -> JobView:
+    """Ask for a job to stop; one that no worker holds is canceled at once.
+
+    Raises:
+        JobNotFound: there is none.
+        InvalidTransition: it succeeded or failed already.
+    """
+    with transaction(core.engine) as session:
+        visible_job(session, job_id)
+        job = _locked_job(session, job_id)
+        if job.status in {JobStatus.SUCCEEDED, JobStatus.FAILED}:
+            message = f"The job has already {job.status}; only an unfinished job can be canceled."
+            raise InvalidTransition(message)
+        if job.status != JobStatus.CANCELED:
+            lifecycle.request_stop(session, job, core.clock.now(session))
+        return _view(session, job)
+
+
+def get_result(core: JobCore, job_id: str) -> tuple[JobView, dict[str, Any]]:
+    """Return a job and its native result, all segments included.
+
+    Raises:
+        JobNotFound: there is no such job.
+        ResultNotReady: it has not ended.
+        ResultNotFound: it ended without one.
+    """
+    with reading(core.engine) as session:
+        job = visible_job(session, job_id)
+        row = _result(session, job)
+        return _view(session, job), row.document
+
+
+def get_activations(core: JobCore, job_id: str) -> bytes:
+    """Return the activations behind a job's result, as JSON.
+
+    Raises:
+        JobNotFound: there is no such job.
+        ResultNotReady: it has not ended.
+        ResultNotFound: it ended without a result, or its model keeps no activations.
+    """
+    with reading(core.engine) as session:
+        key = _result(session, visible_job(session, job_id)).activations_key
+    if key is not None:
+        try:
+            return core.blobs.get_bytes(key)
+        except FileNotFoundError:
+            pass
+    message = "No activations were kept for this job."
+    raise ResultNotFound(message)
+
+
+def seconds_since_worker(core: JobCore) -> float | None:
+    """Return how long ago any worker showed itself; None if none ever did.
+
+    Raises:
+        DatabaseUnavailable: the database did not answer.
+    """
+    with reading(core.engine) as session:
+        seen_at: datetime | None = session.execute(select(func.max(WorkerRecord.seen_at))).scalar()
+        now = core.clock.now(session)
+    return None if seen_at is None else (now - seen_at).total_seconds()
+
+
+def visible_job(session: Session, job_id: str) -> JobRecord:
+    """Return a job that users can see.
+
+    Raises:
+        JobNotFound: there is none.
+    """
+    job = session.get(JobRecord, job_id)
+    if job is None or job.delete_requested:
+        message = f"There is no job {job_id}; it may have been deleted, or its retention is over."
+        raise JobNotFound(message)
+    return job
+
+
+def _locked_job(session: Session, job_id: str) -> JobRecord:
+    job = lifecycle.lock_job(session, job_id)
+    if job is None:
+        message = f"There is no job {job_id}; it was deleted a moment ago."
+        raise JobNotFound(message)
+    return job
+
+
+def _view(session: Session, job: JobRecord) -> JobView:
+    video = session.get_one(VideoRecord, job.video_id)
+    result = session.get(ResultRecord, job.id)
+    return JobView(job, video, result is not None and result.activations_key is not None)
+
+
+def _result(session: Session, job: JobRecord) -> ResultRecord:
+    row = session.get(ResultRecord, job.id)
+    if row is not None:
+        return row
+    if job.status not in ENDED:
+        message = f"The job is still {job.status}; ask again when it has ended (GET ?wait=30)."
+        raise ResultNotReady(message)
+    reason = f": {job.error_message}" if job.error_message else "."
+    message = f"The job ended as {job.status}, without a result{reason}"
+    raise ResultNotFound(message)
+
+
+def _page_token(job: JobRecord) -> str:
+    text = f"{job.created_at.isoformat()}|{job.id}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _read_page_token(token: str) -> tuple[datetime, str]:
+    try:
+        padded = token + "=" * (-len(token) % 4)
+        moment, _, job_id = base64.urlsafe_b64decode(padded.encode()).decode().partition("|")
+        created_at = datetime.fromisoformat(moment)
+    except (binascii.Error, ValueError) as error:
+        message = "The page_token is not one that this service gave out; start without one."
+        raise InvalidRequest(message) from error
+    if created_at.tzinfo is None or not job_id.isascii() or not job_id.isprintable():
+        message = "The page_token is not one that this service gave out; start without one."
+        raise InvalidRequest(message)
+    return created_at, job_id

@@ -1,0 +1,163 @@
+"""All settings of a deployment; the only place that reads the environment (``KINETAG_…``).
+
+Settings enter everything else as arguments. Thresholds of the science are no settings: they
+belong to a model.
+"""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.errors import ConfigurationError
+
+GIB = 1024**3
+WORDS = Annotated[tuple[str, ...], NoDecode]
+"""Given as ``a,b,c`` in the environment."""
+
+
+class Settings(BaseSettings):
+    """What an operator can choose; every field is also the variable ``KINETAG_<FIELD>``."""
+
+    model_config = SettingsConfigDict(env_prefix="KINETAG_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(
+        default_factory=lambda: Path(typer.get_app_dir("kinetag")),
+        description="Folder of the database, videos, features, results and the user's models.",
+    )
+    database_url: SecretStr | None = Field(
+        None, description="sqlite:///PATH or postgresql://…; default kinetag.db in the data folder."
+    )
+    broker_url: SecretStr | None = Field(
+        None, description="Celery broker; without one, workers ask the database."
+    )
+    host: str = Field("127.0.0.1", description="Address the API listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 takes a free one.")
+    allow_public_bind: bool = Field(
+        False,
+        description="Permit an address that other machines reach. There are no API keys yet: "
+        "only inside a container network or behind a proxy that authenticates.",
+    )
+    allowed_hosts: WORDS = Field(
+        ("localhost", "127.0.0.1", "::1"),
+        description="Host names the API answers for, without port; * for any.",
+    )
+    allowed_origins: WORDS = Field(
+        (), description="Origins (scheme://host[:port]) of web pages that may call the API."
+    )
+    max_upload_bytes: int = Field(16 * GIB, ge=1, description="Largest request body.")
+    upload_stall_seconds: float = Field(
+        60.0, gt=0, description="An upload that brings nothing for so long is dropped."
+    )
+    min_free_bytes: int = Field(
+        2 * GIB, ge=0, description="Uploads are refused below this much free disk space."
+    )
+    min_free_fraction: float = Field(
+        0.05, ge=0, le=1, description="The floor is never more than this share of the disk."
+    )
+    retention_days: float = Field(30.0, gt=0, description="Ended jobs are deleted after it.")
+    lease_seconds: float = Field(60.0, gt=0, description="How long a silent worker keeps a task.")
+    heartbeat_seconds: float = Field(15.0, gt=0, description="How often a worker reports.")
+    poll_seconds: float = Field(15.0, gt=0, description="How often a worker asks the database.")
+    sweep_seconds: float = Field(5.0, gt=0, description="How often expired leases are looked for.")
+    stall_seconds: float = Field(
+        300.0, gt=0, description="A task without progress for so long is given up by its worker."
+    )
+    log_format: Literal["json", "plain"] = Field("plain", description="One JSON object per line?")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info")
+
+    @field_validator("allowed_hosts", "allowed_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(word.strip() for word in value.split(",") if word.strip())
+        return value
+
+    @field_validator("broker_url", "database_url", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        if self.heartbeat_seconds >= self.lease_seconds:
+            message = (
+                f"heartbeat_seconds ({self.heartbeat_seconds}) must be below "
+                f"lease_seconds ({self.lease_seconds}), or every lease runs out."
+            )
+            raise ValueError(message)
+        return self
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database's address, password included: never for logs."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.data_dir / 'kinetag.db'}"
+
+    @property
+    def model_folders(self) -> tuple[Path, ...]:
+        """Folders searched for models: the user's, then the bundled ones."""
+        bundled = Path(__file__).parents[1] / "models" / "bundled"
+        return (self.data_dir / "models", bundled)
+
+    @property
+    def temporary_folder(self) -> Path:
+        """Unfinished files; on the same file system as the blobs, so that a rename finishes."""
+        return self.data_dir / "tmp"
+
+    @property
+    def features_folder(self) -> Path:
+        """Root of the feature store."""
+        return self.data_dir / "features"
+
+    @property
+    def worker_silence_seconds(self) -> float:
+        """After this long without a sign a worker is taken for absent."""
+        return 3 * max(self.poll_seconds, self.heartbeat_seconds)
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings; overrides (None is none) go before the environment.
+
+    Raises:
+        ConfigurationError: a value is not of its documented form.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]  # pydantic checks the values
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        name = f"KINETAG_{field.upper()}: " if field else ""
+        message = f"The setting cannot be used: {name}{first['msg']}."
+        raise ConfigurationError(message) from error
+
+
+def require_private_bind(settings: Settings, host: str) -> None:
+    """Refuse to listen where other machines reach the API, as long as there are no keys.
+
+    Raises:
+        ConfigurationError: the address is public and was not explicitly permitted.
+    """
+    if settings.allow_public_bind or host == "localhost":
+        return
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        message = (
+            f"Listening on {host} would let anybody on the network read and delete videos, and "
+            "this release has no API keys yet. Use 127.0.0.1, or set KINETAG_ALLOW_PUBLIC_BIND=1 "
+            "inside a closed container network or behind a proxy that authenticates."
+        )
+        raise ConfigurationError(message)
