@@ -167,7 +167,7 @@ def _start_child(video: int, limits: DecodeLimits) -> _Child:
         shared = _create_shared_memory(max(BATCH_BYTES, limits.max_pixels * BYTES_PER_PIXEL))
         try:
             memory = mmap.mmap(shared, 0)
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 - fixed words and numbers only
                 [
                     sys.executable, "-I", "-B", "-c", BOOTSTRAP,
                     str(Path(__file__).resolve().parent.parent),
@@ -292,7 +292,7 @@ class VideoSource:
     def source_frame_at(self, seconds: DoubleArray) -> IntArray:
         """Return int64[N]: the source frame, by presentation order, on screen at each instant."""
         instants = np.atleast_1d(np.asarray(seconds, dtype=np.float64))
-        parts = []
+        parts: list[int] = []
         for at in range(0, len(instants), LOCATE_BATCH):
             batch = instants[at : at + LOCATE_BATCH].tolist()
             ranks = self._ask({"ask": "locate", "seconds": batch}).get("ranks")
@@ -436,7 +436,10 @@ def channel_seconds(seconds: float) -> str:
 
 
 def probe(
-    path: Path, *, limits: DecodeLimits = DecodeLimits(), name: str | None = None  # noqa: B008
+    path: Path,
+    *,
+    limits: DecodeLimits = DecodeLimits(),  # noqa: B008 - frozen
+    name: str | None = None,
 ) -> VideoFacts:
     """Open a video, read its facts, close it.
 
@@ -444,9 +447,7 @@ def probe(
         InputError: the file cannot be used.
         ResourceError: the decoder crashed or ran out of memory.
     """
-    with VideoSource(
-        path, fps=FIRST_FPS, short_side_px=None, limits=limits, name=name
-    ) as source:
+    with VideoSource(path, fps=FIRST_FPS, short_side_px=None, limits=limits, name=name) as source:
         return source.facts
 
 

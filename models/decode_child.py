@@ -50,8 +50,7 @@ def tie_to_parent(parent: int) -> None:
 def limit_resources(limits: DecodeLimits) -> None:
     """Bound memory, processor time, files and file sizes of this process."""
     cpu = math.ceil(
-        limits.cpu_seconds_base
-        + limits.cpu_seconds_per_video_second * limits.max_duration_seconds
+        limits.cpu_seconds_base + limits.cpu_seconds_per_video_second * limits.max_duration_seconds
     )
     _limit(resource.RLIMIT_CPU, math.ceil(limits.cpu_seconds_base), cpu)
     _limit(resource.RLIMIT_AS, limits.memory_bytes)

@@ -7,7 +7,7 @@ taken as BT.601, FFmpeg's default, and high dynamic range is not tone-mapped.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -71,7 +71,8 @@ class Orientation:
     @classmethod
     def of(cls, frame: "VideoFrame") -> "Orientation":
         """Read a frame's display matrix, snapped to the nearest of the eight orientations."""
-        data = frame.side_data.get("DISPLAYMATRIX")
+        side_data: Mapping[str, Any] = frame.side_data
+        data = side_data.get("DISPLAYMATRIX")
         if data is None:
             return cls(False, False, False)
         matrix = np.frombuffer(bytes(data), dtype="<i4")[:MATRIX_ENTRIES].astype(np.int64)
@@ -106,6 +107,8 @@ class PictureStream:
         self._medium = medium
         self._beat = beat
         self.failed = bytearray(len(medium.timeline.ticks))
+        for rank in medium.timeline.lost_ranks.tolist():
+            self.failed[rank] = 1
         self.position = 0  # packets consumed, as a decoding index
         self._ready: deque[Picture] = deque()
         self._packets: Iterator[Packet[Any]] = iter(())
@@ -297,18 +300,19 @@ class GridFrames:
         for wanted, shown in self._recent:
             if wanted == rank:
                 return shown
-        self._advance(rank)
-        picture = self._current or self._pending
+        picture = self._advance(rank) or self._pending
         if picture is None:
             raise Refusal("unreadable_video", "The video could not be decoded a second time.")
         shown = Shown(self._to_rgb(picture), self._problem(picture, rank))
         self._recent.append((rank, shown))
         return shown
 
-    def _advance(self, rank: int) -> None:
+    def _advance(self, rank: int) -> Picture | None:
+        """Decode up to ``rank``; return the last good picture not after it, if any."""
         while self._pending is not None and self._pending.rank <= rank:
             self._current = self._pending
             self._pending = self._stream.next()
+        return self._current
 
     def _problem(self, picture: Picture, rank: int) -> str | None:
         if picture.rank == rank:
@@ -341,8 +345,7 @@ class GridFrames:
         key = -1 if self._always_from_start else self._key_before(rank)
         if key > 0 and self._stream.seek(key):
             self._pending = self._stream.next()
-            self._advance(rank)
-            if self._current is not None and self._stream.errors == 0:
+            if self._advance(rank) is not None and self._stream.errors == 0:
                 return
             # Damage on the way, or no picture to hold: only a pass from the start is sure.
             self._always_from_start = True
@@ -355,4 +358,5 @@ class GridFrames:
         scaled = self._rescale.reformat(
             picture.frame, width, height, "rgb24", interpolation="BILINEAR", threads=1
         )
-        return self.orientation.apply(scaled.to_ndarray())
+        image: ByteArray = scaled.to_ndarray()  # type: ignore[assignment]
+        return self.orientation.apply(image)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import av
 import av.error
 import av.logging
+import numpy as np
 
 from models.decode_formats import (
     CODECS,
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
 IO_BUFFER_BYTES = 1 << 16
 # Read errors in a row, without a packet between them, before the rest counts as lost.
 MAX_READ_ERRORS = 32
+AVI_CHUNK_HEADER_BYTES = 8
 MICROSECOND = Fraction(1, 1_000_000)
 # Streams of a whole file end together; a declared end this far behind them was cut off.
-TRUNCATION_SECONDS = 1.0
+TRUNCATION_SECONDS = 0.2
 TRUNCATION_SHARE = 0.02
 CODEC_ERRORS = (av.error.FFmpegError, ValueError, OSError)
 
@@ -79,7 +81,7 @@ class Medium:
         return container, stream  # type: ignore[return-value]
 
 
-def _refuse_sub_resource(*_: Any) -> NoReturn:
+def _refuse_sub_resource(*_: object) -> NoReturn:
     message = "a video may not refer to other files"
     raise PermissionError(message)
 
@@ -188,16 +190,17 @@ def choose_streams(container: "InputContainer", limits: DecodeLimits) -> "list[V
     return sorted(
         usable,
         key=lambda s: (
-            not s.disposition & disposition.default, -(s.width or 0) * (s.height or 0), s.index
+            not s.disposition & disposition.default,
+            -(s.width or 0) * (s.height or 0),
+            s.index,
         ),
     )
 
 
 def codec_name(stream: "VideoStream") -> str:
     """FFmpeg's name of the stream's decoder; its tag, or ``unknown``, if it has none."""
-    if stream.codec_context is None:
-        return "unknown"
-    return stream.codec_context.name or "unknown"
+    context: object = stream.codec_context  # None where FFmpeg knows no decoder
+    return "unknown" if context is None else str(stream.codec_context.name)
 
 
 def packets_of(container: "InputContainer", stop: Callable[[], bool]) -> "Iterator[Packet[Any]]":
@@ -247,8 +250,14 @@ def _with_note_on_streams(medium: Medium) -> Medium:
         None,
     )
     return Medium(
-        medium.descriptor, medium.limits, medium.stream_index, medium.container_name,
-        medium.codec, medium.timeline, medium.log, (*medium.notes, note),
+        medium.descriptor,
+        medium.limits,
+        medium.stream_index,
+        medium.container_name,
+        medium.codec,
+        medium.timeline,
+        medium.log,
+        (*medium.notes, note),
     )
 
 
@@ -307,20 +316,33 @@ def _scan_stream(
             if packet.stream_index != index:
                 continue
             log.add(
-                (packet.pts, packet.dts, packet.duration or 0), packet.pos,
-                key=packet.is_keyframe, hidden=packet.is_discard,
+                (packet.pts, packet.dts, packet.duration or 0),
+                packet.pos,
+                key=packet.is_keyframe,
+                hidden=packet.is_discard,
             )
             if len(log) > limits.max_frames:
                 raise Refusal(
                     "too_long", f"The video has more than {limits.max_frames} frames, the limit."
                 )
+        if name == "avi" and len(log):
+            _follow_avi_index(log, stream)
         timeline = build_timeline(log, float(stream.average_rate or 0)) if len(log) else None
         codec = codec_name(stream)
     if timeline is None:
         return None
     _check_duration(timeline.duration_seconds, limits)
+    log.forget_packets()
     notes = _notes(timeline, ends)
     return Medium(descriptor, limits, index, name, codec, timeline, log, notes)
+
+
+def _follow_avi_index(log: PacketLog, stream: "VideoStream") -> None:
+    entries = [(entry.pos, entry.timestamp) for entry in stream.index_entries if entry.size > 0]
+    if entries:
+        pos, times = np.array(entries, dtype=np.int64).T
+        # Index entries point at a chunk's header, packets at its content.
+        log.follow_index(pos + AVI_CHUNK_HEADER_BYTES, times)
 
 
 def _notes(timeline: Timeline, ends: _Ends) -> tuple[tuple[str, str, float | None], ...]:
@@ -328,16 +350,14 @@ def _notes(timeline: Timeline, ends: _Ends) -> tuple[tuple[str, str, float | Non
     duration = timeline.duration_seconds
     missing = ends.missing_seconds()
     if missing > 0:
-        notes.append((
-            "truncated",
+        sentence = (
             f"The file declares {missing:.1f} s more than it holds; it was cut off, and the "
-            f"result ends at {duration:.2f} s.",
-            duration,
-        ))
+            f"result ends at {duration:.2f} s."
+        )
+        notes.append(("truncated", sentence, duration))
     elif ends.gave_up:
-        notes.append((
-            "truncated", f"The file cannot be read on after {duration:.2f} s.", duration,
-        ))
+        sentence = f"The file cannot be read on after {duration:.2f} s."
+        notes.append(("truncated", sentence, duration))
     notes.extend(
         ("timestamps_repaired", "The recording's clock jumps here; the parts were joined.", second)
         for second in timeline.repaired_seconds

@@ -22,6 +22,7 @@ FORWARD_JUMP_SECONDS = 10.0
 MAX_SLACK_SECONDS = 1e-3
 FALLBACK_FPS = 25.0
 MIN_FPS, MAX_FPS = 0.1, 1000.0
+MAX_DISAGREEMENT = 2.0  # a declared rate further from the measured mean is not believed
 # Intervals that differ from the median by more than this many ticks are no rounding.
 JITTER_TICKS = 1.5
 JITTER_SECONDS = 1.5e-3
@@ -30,7 +31,7 @@ MAX_LAST_INTERVALS = 10.0
 
 
 class PacketLog:
-    """One row per packet of the stream, in decoding order; 17 bytes each."""
+    """One row per packet of the stream, in decoding order; 25 bytes each."""
 
     def __init__(self, time_base: Fraction, *, repair_clock: bool) -> None:
         self.time_base = time_base
@@ -41,6 +42,8 @@ class PacketLog:
         self.key_pts = array("q")
         self.key_pos = array("q")
         self.last_duration = 0
+        self.pos = array("q")
+        self.lost = array("q")
         self.repaired_at: list[int] = []
         self._latest = NO_TIME
         self._repair = repair_clock
@@ -52,7 +55,11 @@ class PacketLog:
         return len(self.pts)
 
     def add(
-        self, times: tuple[int | None, int | None, int], position: int | None, *, key: bool,
+        self,
+        times: tuple[int | None, int | None, int],
+        position: int | None,
+        *,
+        key: bool,
         hidden: bool,
     ) -> None:
         """Append a packet: (pts, dts, duration) in ticks, byte position, flags."""
@@ -65,11 +72,42 @@ class PacketLog:
             self._follow_clock(dts if dts is not None else pts)
         self.pts.append(NO_TIME if pts is None else pts + self._offset)
         self.dts.append(NO_TIME if dts is None else dts + self._offset)
+        self.pos.append(-1 if position is None else position)
         self.hidden.append(hidden)
         shown_at = NO_TIME if hidden else self.pts[-1]
         if shown_at >= self._latest and not hidden:
             self._latest = shown_at
             self.last_duration = duration
+
+    def follow_index(self, pos: IntArray, times: IntArray) -> None:
+        """Take decoding times from a container's own index; what it lists but is gone is lost.
+
+        AVI carries no times: behind a damaged part FFmpeg counts on as if nothing were missing.
+
+        Args:
+            pos: int64[N], byte position of each indexed packet, as packets report it.
+            times: int64[N], ticks.
+        """
+        order = np.argsort(pos)
+        mine = np.frombuffer(self.pos, dtype=np.int64)
+        place = np.minimum(np.searchsorted(pos[order], mine), len(pos) - 1)
+        found = order[place]
+        dts = np.frombuffer(self.dts, dtype=np.int64)
+        pts = np.frombuffer(self.pts, dtype=np.int64)
+        known = (pos[found] == mine) & (dts != NO_TIME) & (pts != NO_TIME)
+        if np.count_nonzero(known) * 2 < len(pos):
+            return  # another kind of index than expected
+        delay = int(np.min(pts[known]) - np.min(dts[known]))
+        shift = np.where(known, times[found] - dts, 0)
+        lost = np.setdiff1d(times, times[found[known]]) + delay
+        self.pts = array("q", (pts + shift).tobytes())
+        self.dts = array("q", (dts + shift).tobytes())
+        self.lost = array("q", lost.tobytes())
+
+    def forget_packets(self) -> None:
+        """Free what only `build_timeline` needs; the key frame columns stay."""
+        self.pts, self.dts, self.pos = array("q"), array("q"), array("q")
+        self.hidden = bytearray()
 
     def _follow_clock(self, now: int | None) -> None:
         if now is None:
@@ -99,6 +137,7 @@ class Timeline:
         end_ticks: end of the last frame.
         nominal_fps: declared if believable, else the measured mean.
         variable: intervals differ by more than rounding.
+        lost_ranks: int64, places of frames that the container lists but that are gone.
         repaired_seconds: where a restarted clock was joined.
     """
 
@@ -109,6 +148,7 @@ class Timeline:
     end_ticks: int
     nominal_fps: float
     variable: bool
+    lost_ranks: IntArray
     repaired_seconds: tuple[float, ...]
 
     @property
@@ -137,7 +177,7 @@ def build_timeline(log: PacketLog, declared_fps: float) -> Timeline | None:
         log: every packet of the stream, at least 1.
         declared_fps: what the container says; 0 if it says nothing.
     """
-    pts = np.frombuffer(log.pts, dtype=np.int64).copy()
+    pts = np.frombuffer(log.pts, dtype=np.int64)
     shown = np.frombuffer(log.hidden, dtype=np.uint8) == 0
     by_order = bool(np.count_nonzero(pts != NO_TIME) * 2 < len(pts))
     if by_order:
@@ -148,21 +188,32 @@ def build_timeline(log: PacketLog, declared_fps: float) -> Timeline | None:
         times = pts[members]
     if len(members) == 0:
         return None
+    num_shown = len(members)
+    times = np.concatenate([times, np.frombuffer(log.lost, dtype=np.int64)])
     order = np.argsort(times, kind="stable")
-    ticks = times[order]
+    place = np.empty(len(times), dtype=np.int64)
+    place[order] = np.arange(len(times))
     rank = np.full(len(pts), -1, dtype=np.int32)
-    rank[members[order]] = np.arange(len(members), dtype=np.int32)
-    repaired = tuple(
-        float(int(pts[index] - ticks[0]) * log.time_base)
-        for index in log.repaired_at
-        if pts[index] != NO_TIME
-    )
-    ticks = ticks - ticks[0]
+    rank[members] = place[:num_shown]
+    first = int(times[order[0]])
+    ticks = times[order] - first
     fps = _nominal_fps(ticks, float(log.time_base), declared_fps)
     return Timeline(
-        log.time_base, ticks, rank, by_order, int(ticks[-1]) + _last_interval(log, ticks, fps),
-        fps, _is_variable(ticks, float(log.time_base)), repaired,
+        time_base=log.time_base,
+        ticks=ticks,
+        rank=rank,
+        by_order=by_order,
+        end_ticks=int(ticks[-1]) + _last_interval(log, ticks, fps),
+        nominal_fps=fps,
+        variable=_is_variable(ticks, float(log.time_base)),
+        lost_ranks=np.sort(place[num_shown:]),
+        repaired_seconds=_repaired_seconds(log, first),
     )
+
+
+def _repaired_seconds(log: PacketLog, first: int) -> tuple[float, ...]:
+    times = (log.pts[index] for index in log.repaired_at)
+    return tuple(float((time - first) * log.time_base) for time in times if time != NO_TIME)
 
 
 def _times_by_order(
@@ -181,7 +232,9 @@ def _nominal_fps(ticks: IntArray, tick: float, declared: float) -> float:
     span = float(ticks[-1]) * tick
     measured = (len(ticks) - 1) / span if span > 0 else 0.0
     believable = MIN_FPS <= declared <= MAX_FPS
-    if believable and (measured <= 0 or 1 / 2 <= declared / measured <= 2):
+    if believable and (
+        measured <= 0 or 1 / MAX_DISAGREEMENT <= declared / measured <= MAX_DISAGREEMENT
+    ):
         return declared
     return measured
 
