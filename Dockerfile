@@ -82,5 +82,5 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
 USER kinetag
 # Healthy = it reaches the database, which is its queue. A worker that dies ends its container.
 HEALTHCHECK --interval=30s --timeout=15s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "from service.settings import Settings; from service.jobs.store import create_engine_for as e; e(Settings().database_url).connect().close()"]
+    CMD ["python", "-c", "from service.settings import Settings; from service.jobs.store import create_engine_for as e; e(Settings().resolved_database_url).connect().close()"]
 CMD ["kinetag", "worker"]

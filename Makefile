@@ -7,6 +7,7 @@ VENV := $(ROOT)/.venv
 BIN := $(VENV)/bin
 
 export KINETAG_HOME := $(ROOT)/.kinetag
+export KINETAG_DATA_DIR := $(ROOT)/.kinetag
 export XDG_CACHE_HOME := $(ROOT)/.cache
 export XDG_CONFIG_HOME := $(ROOT)/.cache/config
 export XDG_DATA_HOME := $(ROOT)/.cache/data
@@ -78,7 +79,7 @@ $(APP_STAMP): $(DEPS_STAMP) $(NATIVE)
 	  --no-build-isolation --editable .
 	@$(BIN)/python -c 'import models.flow._tvl1' 2>/dev/null || { \
 	  echo "WARNING: the native optical-flow kernel could not be built; OpenCV, many times" >&2; \
-	  echo "slower, takes its place. Install a C++ compiler and run 'make clean install'." >&2; }
+	  echo "slower, takes its place. Install a C++ compiler, then: rm .venv/.app-*; make install" >&2; }
 	@touch $@
 
 demo: install
