@@ -7,26 +7,20 @@ a source must outlive it: Linux ties the child's life to that thread.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import math
-import mmap
 import os
 import signal
-import socket
 import subprocess
-import sys
-import tempfile
-import unicodedata
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
 import numpy as np
 
+from models.decode_process import DecodeChild, start_child
 from models.decode_protocol import (
-    BATCH_BYTES,
     BYTES_PER_PIXEL,
     LOCATE_BATCH,
     OUT_OF_MEMORY_EXIT,
@@ -36,6 +30,7 @@ from models.decode_protocol import (
     receive_message,
     send_message,
 )
+from models.decode_warnings import PROBLEM_SENTENCES, PictureProblems, display_name
 from models.errors import (
     CodecUnsupported,
     ContainerUnsupported,
@@ -56,15 +51,9 @@ from models.types import ByteArray, DoubleArray, IntArray, MediaWarning, VideoFa
 __all__ = ["DecodeLimits", "VideoSource", "display_name", "probe"]
 
 HASH_BLOCK_BYTES = 1 << 20
-MAX_NAME_LENGTH = 255
 MAX_SENTENCE_LENGTH = 500
-MAX_RUNS_PER_CODE = 20  # further places are counted, not listed
 EXIT_SECONDS = 5.0
 FIRST_FPS = 25.0
-# The child runs isolated (-I): no environment, no working directory on its path, no site of ours.
-BOOTSTRAP = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from models.decode_child import main; main()"
-)
 ERRORS: dict[str, type[PipelineError]] = {
     kind.code: kind
     for kind in (
@@ -72,119 +61,6 @@ ERRORS: dict[str, type[PipelineError]] = {
         VideoTooLarge, VideoTooLong, OutOfMemory,
     )
 }  # fmt: skip
-PROBLEM_SENTENCES = {
-    "frames_lost": (
-        "The pictures from {start:.2f} s to {end:.2f} s could not be decoded; the last good one "
-        "stands in."
-    ),
-    "frames_damaged": "The pictures from {start:.2f} s to {end:.2f} s are damaged.",
-}
-
-
-def display_name(name: str) -> str:
-    """Return a file name fit to be shown: composed, without control characters, <= 255 long."""
-    shown = "".join(
-        character
-        for character in unicodedata.normalize("NFC", name.encode(errors="replace").decode())
-        if not unicodedata.category(character).startswith("C")
-    ).strip()
-    return shown[:MAX_NAME_LENGTH] or "video"
-
-
-class _Problems:
-    """Runs of grid frames per warning code, growing as frames are read, in any order."""
-
-    def __init__(self, fps: float) -> None:
-        self._fps = fps
-        self._runs: dict[str, list[list[int]]] = {code: [] for code in PROBLEM_SENTENCES}
-
-    def add(self, code: str, frame: int) -> None:
-        """Note one grid frame; repeated ones count once."""
-        runs = self._runs[code]
-        for run in reversed(runs):
-            if run[0] <= frame < run[1]:
-                return
-            if run[1] == frame:
-                run[1] = frame + 1
-                return
-        runs.append([frame, frame + 1])
-
-    def warnings(self) -> list[MediaWarning]:
-        """Return one warning per run, in time order, at most MAX_RUNS_PER_CODE per code."""
-        found = []
-        for code, runs in self._runs.items():
-            ordered = sorted(runs)
-            for start, end in ordered[:MAX_RUNS_PER_CODE]:
-                seconds = start / self._fps
-                sentence = PROBLEM_SENTENCES[code].format(start=seconds, end=end / self._fps)
-                found.append(MediaWarning(code, sentence, seconds))
-            more = ordered[MAX_RUNS_PER_CODE:]
-            if more:
-                sentence = f"The same holds for {len(more)} more places."
-                found.append(MediaWarning(code, sentence, more[0][0] / self._fps))
-        return found
-
-
-@dataclass(slots=True)
-class _Child:
-    """The process, our end of its channel and the memory it writes pictures into."""
-
-    process: subprocess.Popen[bytes]
-    channel: socket.socket
-    shared: mmap.mmap
-
-    def end(self) -> int:
-        """Kill the process if it still runs, free everything, return its exit status."""
-        self.channel.close()
-        try:
-            status = self.process.wait(timeout=0)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            status = self.process.wait()
-        with contextlib.suppress(BufferError):
-            self.shared.close()
-        return status
-
-
-def _create_shared_memory(size_bytes: int) -> int:
-    """Return a descriptor of anonymous memory that the child cannot shrink under us."""
-    if sys.platform != "linux":
-        with tempfile.TemporaryFile() as file:
-            os.truncate(file.fileno(), size_bytes)
-            return os.dup(file.fileno())
-    descriptor = os.memfd_create("frames", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.truncate(descriptor, size_bytes)
-    fcntl.fcntl(
-        descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-    )
-    return descriptor
-
-
-def _start_child(video: int, limits: DecodeLimits) -> _Child:
-    """Start the decode child over an open descriptor."""
-    ours, theirs = socket.socketpair()
-    with theirs:
-        shared = _create_shared_memory(max(BATCH_BYTES, limits.max_pixels * BYTES_PER_PIXEL))
-        try:
-            memory = mmap.mmap(shared, 0)
-            process = subprocess.Popen(  # noqa: S603 - fixed words and numbers only
-                [
-                    sys.executable, "-I", "-B", "-c", BOOTSTRAP,
-                    str(Path(__file__).resolve().parent.parent),
-                    str(theirs.fileno()), str(video), str(shared), str(os.getpid()),
-                ],
-                env={},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), video, shared),
-            )  # fmt: skip
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            os.close(shared)
-    return _Child(process, ours, memory)
 
 
 class VideoSource:
@@ -226,9 +102,9 @@ class VideoSource:
         self._limits = limits
         self._name = display_name(path.name if name is None else name)
         self._sha256 = sha256
-        self._child: _Child | None = None
+        self._child: DecodeChild | None = None
         self._notes: list[MediaWarning] = []
-        self._problems = _Problems(fps)
+        self._problems = PictureProblems(fps)
 
     def __enter__(self) -> Self:
         try:
@@ -304,7 +180,7 @@ class VideoSource:
 
     def _open(self, descriptor: int) -> None:
         try:
-            self._child = _start_child(descriptor, self._limits)
+            self._child = start_child(descriptor, self._limits)
             send_message(
                 self._child.channel,
                 {
@@ -394,7 +270,7 @@ class VideoSource:
         except TimeoutError as error:
             self.close()
             message = (
-                f"Decoding made no headway for {channel_seconds(first_timeout_seconds)}; the "
+                f"Decoding made no headway for {first_timeout_seconds:g} s; the "
                 "video is damaged or far too demanding."
             )
             raise DecodeTimeout(message) from error
@@ -428,11 +304,6 @@ class VideoSource:
         self.close()
         message = "The decoder gave a senseless answer and was stopped; the video is suspicious."
         raise DecoderCrashed(message)
-
-
-def channel_seconds(seconds: float) -> str:
-    """Render a timeout for people."""
-    return f"{seconds:g} s"
 
 
 def probe(

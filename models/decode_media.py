@@ -290,11 +290,12 @@ class _Ends:
             self._first = start
         self._last = max(self._last, start + float((packet.duration or 0) * packet.time_base))
 
-    def missing_seconds(self) -> float:
+    def missing_seconds(self, shown_seconds: float) -> float:
         """How much of the declared duration is not there; 0 if nothing to speak of."""
         if self._first is None:
             return 0.0
-        missing = self._declared - (self._last - min(self._first, 0.0))
+        found = max(shown_seconds, self._last - min(self._first, 0.0))
+        missing = self._declared - found
         threshold = max(TRUNCATION_SECONDS, TRUNCATION_SHARE * self._declared)
         return missing if missing > threshold else 0.0
 
@@ -348,7 +349,7 @@ def _follow_avi_index(log: PacketLog, stream: "VideoStream") -> None:
 def _notes(timeline: Timeline, ends: _Ends) -> tuple[tuple[str, str, float | None], ...]:
     notes: list[tuple[str, str, float | None]] = []
     duration = timeline.duration_seconds
-    missing = ends.missing_seconds()
+    missing = ends.missing_seconds(duration)
     if missing > 0:
         sentence = (
             f"The file declares {missing:.1f} s more than it holds; it was cut off, and the "
