@@ -7,6 +7,7 @@ repetitions into their duration, so that they start and end near rest.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def ease(share: DoubleArray) -> DoubleArray:
 def through(seconds: DoubleArray, keys: Sequence[tuple[float, DoubleArray]]) -> DoubleArray:
     """Return poses that pass ``keys`` (instant, pose) smoothly: float64[F, POSE_WIDTH]."""
     result = rows(keys[0][1], len(seconds))
-    for (start, before), (end, after) in zip(keys[:-1], keys[1:], strict=True):
+    for (start, before), (end, after) in pairwise(keys):
         weight = ease((seconds - start) / max(end - start, 1e-6))[:, None]
         inside = seconds >= start
         result[inside] = (before + weight * (after - before))[inside]
@@ -84,7 +85,7 @@ def _cycle(seconds: DoubleArray, duration: float, period: float) -> DoubleArray:
 def _curve(share: DoubleArray, points: Sequence[tuple[float, float]]) -> DoubleArray:
     """Return a smooth curve through (share, value) points."""
     result = np.full_like(share, points[0][1])
-    for (start, before), (end, after) in zip(points[:-1], points[1:], strict=True):
+    for (start, before), (end, after) in pairwise(points):
         inside = share >= start
         result[inside] = (before + (after - before) * ease((share - start) / (end - start)))[inside]
     return result
@@ -223,10 +224,34 @@ def sit_down(seconds: DoubleArray, cue: Cue, dice: Dice) -> Track:
     lowering = cue.duration_seconds * dice.between(MOTION.sit_lowering_share)
     lean = dice.between(MOTION.sit_lean_degrees)
     rate = dice.between((1.1, 1.6))
-    ready = pose(torso=lean * 0.75, thigh_l=26, thigh_r=24, knee_l=34, knee_r=33, stance=5,
-                 shoulder_l=-30, shoulder_r=-34, elbow_l=10, elbow_r=10, spread_l=12, spread_r=12)
-    low = pose(torso=lean, thigh_l=62, thigh_r=66, knee_l=76, knee_r=80, stance=5,
-               shoulder_l=-42, shoulder_r=-46, elbow_l=24, elbow_r=22, spread_l=14, spread_r=14)
+    ready = pose(
+        torso=lean * 0.75,
+        thigh_l=26,
+        thigh_r=24,
+        knee_l=34,
+        knee_r=33,
+        stance=5,
+        shoulder_l=-30,
+        shoulder_r=-34,
+        elbow_l=10,
+        elbow_r=10,
+        spread_l=12,
+        spread_r=12,
+    )
+    low = pose(
+        torso=lean,
+        thigh_l=62,
+        thigh_r=66,
+        knee_l=76,
+        knee_r=80,
+        stance=5,
+        shoulder_l=-42,
+        shoulder_r=-46,
+        elbow_l=24,
+        elbow_r=22,
+        spread_l=14,
+        spread_r=14,
+    )
     seated = SIT.copy()
     seated[Angle.TORSO] = np.deg2rad(lean * 0.6)
     seated[[Angle.SHOULDER_L, Angle.SHOULDER_R]] = np.deg2rad(-28)
@@ -254,7 +279,9 @@ def kick(seconds: DoubleArray, cue: Cue, dice: Dice) -> Track:
     thigh = np.deg2rad(
         _curve(share, [(0, 0), (0.28, -36), (0.50, height), (0.60, height - 8), (0.86, 8), (1, 0)])
     )
-    knee = np.deg2rad(_curve(share, [(0, 4), (0.30, 82), (0.50, 6), (0.62, 14), (0.82, 34), (1, 4)]))
+    knee = np.deg2rad(
+        _curve(share, [(0, 4), (0.30, 82), (0.50, 6), (0.62, 14), (0.82, 34), (1, 4)])
+    )
     effort = _curve(share, [(0, 0), (0.28, -0.5), (0.52, 1), (0.85, 0.1), (1, 0)])
     poses = rows(STAND, len(seconds))
     for letter, active, other in (("L", ~right, "R"), ("R", right, "L")):

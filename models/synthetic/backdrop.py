@@ -24,9 +24,7 @@ def hsv(hue_degrees: float, saturation: float, value: float) -> Colour:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def draw_colour(
-    bands: tuple[Range, ...], dice: Dice, saturation: Range, value: Range
-) -> Colour:
+def draw_colour(bands: tuple[Range, ...], dice: Dice, saturation: Range, value: Range) -> Colour:
     """Return a colour whose hue lies in one of ``bands``."""
     hue = dice.between(dice.pick(bands))
     return hsv(hue, dice.between(saturation), dice.between(value))
@@ -182,9 +180,7 @@ def _furnish(image: ByteArray, unit: float, bands: tuple[Range, ...], dice: Dice
         cv2.line(image, (left, top), (left, image.shape[0]), shade(colour, 0.6), edge)
 
 
-def _paint(
-    texture: str, rows: float, density: float, looks: LooksRanges, dice: Dice
-) -> ByteArray:
+def _paint(texture: str, rows: float, density: float, looks: LooksRanges, dice: Dice) -> ByteArray:
     base = draw_colour(looks.wall_hues, dice, (0.08, 0.45), (0.35, 0.85))
     other = shade(base, dice.pick((0.62, 0.75, 0.85, 1.15, 1.3)))
     shape = (int(rows * density), int(PANORAMA_WIDTH * density), 3)
@@ -198,9 +194,7 @@ def _lengthen(image: ByteArray, margin_px: int) -> ByteArray:
     return np.ascontiguousarray(np.concatenate([image, *[image] * repeats], axis=1))
 
 
-def paint_backdrop(
-    looks: LooksRanges, dice: Dice, density: float, view_width: float
-) -> Backdrop:
+def paint_backdrop(looks: LooksRanges, dice: Dice, density: float, view_width: float) -> Backdrop:
     """Return the pictures of one video.
 
     Args:

@@ -58,9 +58,7 @@ def _off_centre(plan: VideoPlan, seconds: DoubleArray, dice: Dice) -> DoubleArra
     return result
 
 
-def follow(
-    plan: VideoPlan, looks: LooksRanges, root: DoubleArray, seconds: DoubleArray
-) -> Camera:
+def follow(plan: VideoPlan, looks: LooksRanges, root: DoubleArray, seconds: DoubleArray) -> Camera:
     """Return the view that follows the figure at ``root`` (float64[F], body heights)."""
     dice = Dice(plan.spec.seed, 21)
     height = plan.spec.height_px

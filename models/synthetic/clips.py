@@ -58,7 +58,9 @@ def _write_script(kind: str, seconds: float, dice: Dice, heading: Heading) -> tu
         length = max(draw_instance_seconds(kind, dice), seconds + 0.05)
         cue = new_cue(kind, length, "stand", dice)
         before = [new_cue(dice.pick(_BEFORE), 1.0, "stand", dice)]
-        return [*before, cue, *fill_gap(4.0, posture_after(cue), dice, heading, LONE_KINDS)], len(before)
+        return [*before, cue, *fill_gap(4.0, posture_after(cue), dice, heading, LONE_KINDS)], len(
+            before
+        )
     posture = _posture_for(kind, dice)
     limits = TIMELINE.get_up_seconds if kind.startswith("get_up") else TIMELINE.piece_seconds
     length = max(dice.between(limits), seconds + 0.05)

@@ -76,7 +76,9 @@ def draw_distractors(plan: VideoPlan, looks: LooksRanges) -> list[Distractor]:
                 start_seconds=start,
                 end_seconds=start + dice.between(SCENE.distractor_seconds),
                 speed=dice.side() * dice.between(SCENE.crossing_speed) if moving else 0.0,
-                place=dice.between((-0.3, 0.3)) if moving else dice.side() * dice.between((0.2, 0.8)),
+                place=dice.between((-0.3, 0.3))
+                if moving
+                else dice.side() * dice.between((0.2, 0.8)),
                 size=dice.between(SCENE.distractor_size),
                 height=dice.between((0.0, 0.35)),
                 rate_hz=dice.between((0.5, 1.6)),
@@ -87,7 +89,9 @@ def draw_distractors(plan: VideoPlan, looks: LooksRanges) -> list[Distractor]:
     return events
 
 
-def _box(canvas: ByteArray, corner: tuple[float, float], size: tuple[float, float], colour: Colour) -> None:
+def _box(
+    canvas: ByteArray, corner: tuple[float, float], size: tuple[float, float], colour: Colour
+) -> None:
     first = (round(corner[0]), round(corner[1]))
     second = (round(corner[0] + size[0]), round(corner[1] + size[1]))
     cv2.rectangle(canvas, first, second, colour, -1)
@@ -111,9 +115,24 @@ def _car(canvas: ByteArray, item: Distractor, sight: Sight) -> None:
     width, height = 1.1 * item.size * sight.unit, 0.22 * item.size * sight.unit
     wheel = 0.09 * item.size * sight.unit
     left, top = sight.column - width / 2, sight.row - wheel - height
-    _box(canvas, (left + 0.2 * width, top - 0.8 * height), (0.55 * width, height), shade(item.colour, 0.8))
-    _box(canvas, (left + 0.26 * width, top - 0.65 * height), (0.2 * width, 0.55 * height), (190, 210, 220))
-    _box(canvas, (left + 0.5 * width, top - 0.65 * height), (0.2 * width, 0.55 * height), (190, 210, 220))
+    _box(
+        canvas,
+        (left + 0.2 * width, top - 0.8 * height),
+        (0.55 * width, height),
+        shade(item.colour, 0.8),
+    )
+    _box(
+        canvas,
+        (left + 0.26 * width, top - 0.65 * height),
+        (0.2 * width, 0.55 * height),
+        (190, 210, 220),
+    )
+    _box(
+        canvas,
+        (left + 0.5 * width, top - 0.65 * height),
+        (0.2 * width, 0.55 * height),
+        (190, 210, 220),
+    )
     _box(canvas, (left, top), (width, height), item.colour)
     for share in (0.22, 0.78):
         centre = (round(left + share * width), round(sight.row - wheel))
@@ -144,7 +163,12 @@ def _door(canvas: ByteArray, item: Distractor, sight: Sight) -> None:
     opening = 0.5 + 0.5 * np.cos(TAU * 0.7 * item.rate_hz * sight.seconds)
     leaf = max(0.05, float(opening)) * width
     slant = 0.08 * height * (1 - float(opening))
-    corners = [(left, top), (left + leaf, top - slant), (left + leaf, sight.row + slant), (left, sight.row)]
+    corners = [
+        (left, top),
+        (left + leaf, top - slant),
+        (left + leaf, sight.row + slant),
+        (left, sight.row),
+    ]
     cv2.fillConvexPoly(canvas, np.rint(corners).astype(np.int32), item.colour)
     knob = (round(left + 0.85 * leaf), round(sight.row - 0.5 * height))
     cv2.circle(canvas, knob, max(1, round(0.05 * width)), (230, 220, 120), -1)
@@ -153,18 +177,28 @@ def _door(canvas: ByteArray, item: Distractor, sight: Sight) -> None:
 def _flag(canvas: ByteArray, item: Distractor, sight: Sight) -> None:
     top = sight.row - 1.45 * sight.unit
     foot = (round(sight.column), round(sight.row))
-    cv2.line(canvas, foot, (round(sight.column), round(top)), (90, 80, 70), max(1, round(0.03 * sight.unit)))
+    cv2.line(
+        canvas,
+        foot,
+        (round(sight.column), round(top)),
+        (90, 80, 70),
+        max(1, round(0.03 * sight.unit)),
+    )
     length, depth = 0.65 * item.size * sight.unit, 0.4 * item.size * sight.unit
     side = 1.0 if item.place < 0 else -1.0
     along = np.linspace(0.0, 1.0, 9)
-    swing = 0.12 * sight.unit * along * np.sin(TAU * (2.0 * item.rate_hz * sight.seconds - 1.1 * along))
+    swing = (
+        0.12 * sight.unit * along * np.sin(TAU * (2.0 * item.rate_hz * sight.seconds - 1.1 * along))
+    )
     columns = sight.column + side * length * along
     upper = np.stack([columns, top + swing], axis=1)
     lower = np.stack([columns, top + depth + swing], axis=1)[::-1]
     cv2.fillPoly(canvas, [np.rint(np.concatenate([upper, lower])).astype(np.int32)], item.colour)
     middle = np.stack([columns, top + 0.5 * depth + swing], axis=1)
     stripe = np.rint(middle).astype(np.int32)
-    cv2.polylines(canvas, [stripe], False, shade(item.colour, 1.5), max(1, round(0.08 * sight.unit)))
+    cv2.polylines(
+        canvas, [stripe], False, shade(item.colour, 1.5), max(1, round(0.08 * sight.unit))
+    )
 
 
 def _screen(canvas: ByteArray, item: Distractor, sight: Sight) -> None:

@@ -8,19 +8,23 @@ import numpy as np
 
 from models.synthetic.backdrop import PANORAMA_WIDTH, Backdrop, draw_colour, paint_backdrop
 from models.synthetic.camera import Camera, follow, light_gains
-from models.synthetic.dice import Dice
 from models.synthetic.chairs import paint_chair
+from models.synthetic.dice import Dice
 from models.synthetic.distractors import Sight, draw_distractor, draw_distractors
-from models.synthetic.limbs import FigurePainter, draw_outfit
+from models.synthetic.limbs import FigurePainter, Outfit, draw_outfit
 from models.synthetic.plan import VideoPlan, looks_of
 from models.synthetic.ranges import SCENE, LooksRanges
-from models.synthetic.staging import Chair, Stage, set_stage
+from models.synthetic.staging import Bystander, Chair, Stage, set_stage
 from models.types import ByteArray, DoubleArray, IntArray
 
 # Figures are drawn at twice the size and averaged down.
 _SUPERSAMPLING = 2
 _NOISE_FRAMES = 3
 _NOISE_MARGIN_PX = 32
+# Bystanders stand so much farther back on the floor, in body heights.
+_BYSTANDER_BACK = 0.05
+# A narrower blur changes nothing at 8 bits and costs time.
+_LEAST_BLUR_PX = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,10 @@ class SceneDrawer:
     def _people(self, looks: LooksRanges) -> list[tuple[FigurePainter, float]]:
         """Return painters and how much higher on the floor each stands, farthest first."""
         people = [
-            (FigurePainter(one.joints, one.body, draw_outfit(looks, Dice(self.spec.seed, 53, 1 + one.number))), 0.05)
+            (
+                FigurePainter(one.joints, one.body, _clothe(one, looks, self.spec.seed)),
+                _BYSTANDER_BACK,
+            )
             for one in self.stage.bystanders
         ]
         outfit = draw_outfit(looks, Dice(self.spec.seed, 53))
@@ -96,9 +103,7 @@ class SceneDrawer:
         self._paint_distractors(canvas, index, view, in_front=True)
         return self._finish(canvas, index)
 
-    def _paint_backdrop(
-        self, canvas: ByteArray, view: tuple[float, float, float, float]
-    ) -> None:
+    def _paint_backdrop(self, canvas: ByteArray, view: tuple[float, float, float, float]) -> None:
         middle, ground, unit, centre = view
         back = self._backdrop
         height, width = canvas.shape[:2]
@@ -166,7 +171,7 @@ class SceneDrawer:
     def _finish(self, canvas: ByteArray, index: int) -> ByteArray:
         size = (self.spec.width_px, self.spec.height_px)
         small = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
-        if self._blur > 0.25:
+        if self._blur > _LEAST_BLUR_PX:
             small = cv2.GaussianBlur(small, (0, 0), self._blur)
         levels = np.arange(256, dtype=np.float64)[:, None] * self._gains[index]
         table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)[None]
@@ -175,8 +180,11 @@ class SceneDrawer:
         noise = self._grain.bank[
             which, top : top + self.spec.height_px, left : left + self.spec.width_px
         ]
-        finished: ByteArray = cv2.add(lit, noise, dtype=cv2.CV_8U)
-        return finished
+        return np.asarray(cv2.add(lit, noise, dtype=cv2.CV_8U), dtype=np.uint8)
+
+
+def _clothe(person: Bystander, looks: LooksRanges, seed: int) -> Outfit:
+    return draw_outfit(looks, Dice(seed, 53, 1 + person.number))
 
 
 def draw_frames(plan: VideoPlan) -> Iterator[ByteArray]:

@@ -138,7 +138,9 @@ def foot_reach(poses: DoubleArray, body: Body) -> DoubleArray:
     return np.asarray(reach.mean(axis=1))
 
 
-def _limb(start: DoubleArray, pitch: DoubleArray, spread: DoubleArray, length: float) -> DoubleArray:
+def _limb(
+    start: DoubleArray, pitch: DoubleArray, spread: DoubleArray, length: float
+) -> DoubleArray:
     """Return the end of a limb that hangs from ``start``: float64[F, 3]."""
     step = np.stack(
         [np.sin(pitch) * np.cos(spread), -np.cos(pitch) * np.cos(spread), np.sin(spread)], axis=1

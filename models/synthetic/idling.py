@@ -24,12 +24,19 @@ STANDING_KINDS: tuple[str, ...] = (
 LONE_KINDS: tuple[str, ...] = STANDING_KINDS[:-1]
 LOW_KINDS: tuple[str, ...] = ("idle", "fidget", "reach", "hold")
 
-_HELD_STANDING = (
-    {"shoulder_l": -35, "elbow_l": 95, "shoulder_r": -35, "elbow_r": 95, "spread_l": 35, "spread_r": 35},
+# Hands on hips, arms crossed, one arm up, both ahead, half bent, hand at the head.
+_HELD_STANDING: tuple[dict[str, float], ...] = (
+    {
+        "shoulder_l": -35, "elbow_l": 95, "spread_l": 35,
+        "shoulder_r": -35, "elbow_r": 95, "spread_r": 35,
+    },
     {"shoulder_l": 25, "elbow_l": 105, "shoulder_r": 25, "elbow_r": 105},
     {"shoulder_r": 150, "elbow_r": 15},
     {"shoulder_l": 95, "elbow_l": 5, "shoulder_r": 90, "elbow_r": 5},
-    {"torso": 38, "thigh_l": 22, "knee_l": 40, "thigh_r": 18, "knee_r": 40, "shoulder_l": 45, "shoulder_r": 45},
+    {
+        "torso": 38, "thigh_l": 22, "knee_l": 40, "thigh_r": 18, "knee_r": 40,
+        "shoulder_l": 45, "shoulder_r": 45,
+    },
     {"shoulder_l": 120, "elbow_l": 100, "neck": -8},
 )  # fmt: skip
 

@@ -121,9 +121,7 @@ class FigurePainter:
         """Return where the pelvis is along the scene."""
         return float(self._ends[frame, _TORSO_PART, 0, 0])
 
-    def paint(
-        self, canvas: ByteArray, frame: int, view: tuple[float, float, float, float]
-    ) -> None:
+    def paint(self, canvas: ByteArray, frame: int, view: tuple[float, float, float, float]) -> None:
         """Draw one frame onto ``canvas``.
 
         Args:

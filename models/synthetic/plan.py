@@ -325,7 +325,9 @@ def stratified_specs(  # noqa: PLR0913 - one plan, each argument a plain choice
         min_videos_per_class: at most ``count * 3 / 8`` can be had.
         duration_range_seconds: drawn evenly, rounded to 0.1 s; at least 30 s for three labels.
         action_free: draw background only.
-        fps, width_px, height_px: of every video.
+        fps: of every video.
+        width_px: of every video.
+        height_px: of every video.
 
     Raises:
         ContractViolation: the minimum cannot be met.

@@ -23,7 +23,7 @@ class Chair:
 
 @dataclass(frozen=True, slots=True)
 class Bystander:
-    """Another person: joints float64[F, J, 3] and how far back it stands, as a scale below 1."""
+    """Another person: joints float64[F, J, 3], and a number that decides the clothes."""
 
     joints: DoubleArray
     body: Body
