@@ -11,10 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.arrays import LEVEL_MAX, LUMA_WEIGHTS
+from models.arrays import LEVEL_MAX, LUMA_WEIGHTS, scale_levels
 from models.types import ByteArray, FloatArray
 
 Generator = np.random.Generator
+
+# Places at which a clip's noise may begin in a batch's noise.
+NOISE_SPREAD = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +104,9 @@ def center_view(clip: ByteArray, num_frames: int, crop_px: int) -> View:
 
 
 def batch_of(views: list[View]) -> Tensor:
-    """Join views to float32[B, C, F, H, W] in [-1, 1], channels last in memory.
-
-    A mirrored or zoomed flow view keeps its vectors; `flow_batch` corrects them.
-    """
-    levels = torch.from_numpy(np.stack([view.levels for view in views]))
-    return levels.permute(0, 4, 1, 2, 3).to(torch.float32).mul_(2 / LEVEL_MAX).sub_(1)
+    """Join views to float32[B, C, F, H, W] in [-1, 1], channels last in memory, unchanged."""
+    levels = np.stack([view.levels for view in views])
+    return torch.from_numpy(scale_levels(levels)).permute(0, 4, 1, 2, 3)
 
 
 def colour_matrix(settings: AugmentationSettings, rng: Generator) -> tuple[FloatArray, FloatArray]:
@@ -134,15 +134,17 @@ def colour_matrix(settings: AugmentationSettings, rng: Generator) -> tuple[Float
 
 def rgb_batch(views: list[View], settings: AugmentationSettings, rng: Generator) -> Tensor:
     """Join RGB views with random colours and noise: float32[B, 3, F, H, W] in [-1, 1]."""
-    batch = batch_of(views)
-    for clip in batch:
+    batch = np.empty((len(views), *views[0].levels.shape), np.float32)
+    bank = _noise_bank(batch[0].size, rng)
+    for clip, view in zip(batch, views, strict=True):
         matrix, offset = colour_matrix(settings, rng)
-        channels_last = clip.permute(1, 2, 3, 0)
-        changed = channels_last @ torch.from_numpy(matrix).T + torch.from_numpy(offset)
-        noise = 2 * settings.noise * float(rng.random())
-        changed += noise * torch.from_numpy(rng.standard_normal(changed.shape, dtype=np.float32))
-        channels_last.copy_(changed.clamp_(-1, 1))
-    return batch
+        # Levels 0..255 to [-1, 1] and the change of colours in one affine map.
+        affine = np.column_stack([matrix * np.float32(2 / LEVEL_MAX), offset - matrix.sum(axis=1)])
+        pixels = view.levels.reshape(-1, 1, view.levels.shape[-1]).astype(np.float32)
+        changed = cv2.transform(pixels, affine).reshape(clip.shape)
+        _add_noise(changed, bank, 2 * settings.noise * float(rng.random()), rng)
+        np.clip(changed, -1, 1, out=clip)
+    return torch.from_numpy(batch).permute(0, 4, 1, 2, 3)
 
 
 def flow_batch(views: list[View], settings: AugmentationSettings, rng: Generator) -> Tensor:
@@ -150,17 +152,29 @@ def flow_batch(views: list[View], settings: AugmentationSettings, rng: Generator
 
     A mirrored view's horizontal component is negated, and a zoomed one's vectors grow with it.
     """
-    batch = batch_of(views)
+    batch = np.empty((len(views), *views[0].levels.shape), np.float32)
+    bank = _noise_bank(batch[0].size, rng)
     for clip, view in zip(batch, views, strict=True):
         gain = float(np.exp(rng.uniform(-settings.flow_gain, settings.flow_gain)))
         sign = -1.0 if view.mirrored else 1.0
-        factors = torch.tensor([sign * gain * view.zoom_x, gain * view.zoom_y])
-        camera = np.zeros(2)
+        factors = np.array([sign * gain * view.zoom_x, gain * view.zoom_y], np.float32)
+        camera = np.zeros(2, np.float32)
         if rng.random() < settings.camera_share:
-            camera = rng.normal(0.0, settings.camera_px / settings.clip_px, size=2)
-        channels_last = clip.permute(1, 2, 3, 0)
-        changed = channels_last * factors + torch.from_numpy(camera.astype(np.float32))
+            camera[:] = rng.normal(0.0, settings.camera_px / settings.clip_px, size=2)
+        changed = scale_levels(view.levels) * factors + camera
         noise = settings.flow_noise_px / settings.clip_px * float(rng.random())
-        changed += noise * torch.from_numpy(rng.standard_normal(changed.shape, dtype=np.float32))
-        channels_last.copy_(changed.clamp_(-1, 1))
-    return batch
+        _add_noise(changed, bank, noise, rng)
+        np.clip(changed, -1, 1, out=clip)
+    return torch.from_numpy(batch).permute(0, 4, 1, 2, 3)
+
+
+def _noise_bank(size: int, rng: Generator) -> FloatArray:
+    """Draw normal noise once for a batch; clips take it from different places."""
+    bank: FloatArray = rng.standard_normal(size + NOISE_SPREAD, dtype=np.float32)
+    return bank
+
+
+def _add_noise(values: FloatArray, bank: FloatArray, scale: float, rng: Generator) -> None:
+    start = int(rng.integers(0, NOISE_SPREAD))
+    part = bank[start : start + values.size].reshape(values.shape)
+    cv2.scaleAdd(part, scale, values, dst=values)
