@@ -14,6 +14,9 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 
 # --- Kinetag's own wheel, with the native optical-flow kernel -------------------------------
 FROM python AS build
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+# Debian's mirrors keep the newest version of a package only, so a pinned one stops to exist.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ \
     && rm -rf /var/lib/apt/lists/*
@@ -33,6 +36,7 @@ RUN PATH=/opt/build/bin:$PATH /opt/build/bin/pip wheel --no-deps --no-build-isol
 
 # --- environments ---------------------------------------------------------------------------
 FROM python AS api-environment
+WORKDIR /src
 COPY requirements/base.txt requirements/base.txt
 RUN python -m venv /opt/kinetag \
     && /opt/kinetag/bin/pip install --require-hashes --no-deps --only-binary :all: \
@@ -41,6 +45,7 @@ COPY --from=build /wheels /wheels
 RUN /opt/kinetag/bin/pip install --no-deps --no-index /wheels/*.whl
 
 FROM python AS worker-environment
+WORKDIR /src
 COPY requirements/build.txt requirements/worker.txt requirements/
 # fvcore, iopath and pytorchvideo exist as source only; the tools that build them leave again.
 RUN python -m venv /opt/kinetag \
@@ -68,7 +73,7 @@ STOPSIGNAL SIGTERM
 
 FROM runtime AS api
 COPY --from=api-environment /opt/kinetag /opt/kinetag
-USER kinetag
+USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
@@ -79,7 +84,7 @@ COPY --from=worker-environment /opt/kinetag /opt/kinetag
 # Read by the NVIDIA container runtime; without one the worker computes on the CPU.
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility,video
-USER kinetag
+USER 10001:10001
 # Healthy = it reaches the database, which is its queue. A worker that dies ends its container.
 HEALTHCHECK --interval=30s --timeout=15s --start-period=60s --retries=3 \
     CMD ["python", "-c", "from service.settings import Settings; from service.jobs.store import create_engine_for as e; e(Settings().resolved_database_url).connect().close()"]

@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,7 +93,10 @@ def test_the_base_image_is_pinned_and_the_only_foreign_one():
 def test_the_two_targets_exist_and_end_as_a_plain_user():
     for name, command in (("api", ["kinetag", "api"]), ("worker", ["kinetag", "worker"])):
         stage = BY_NAME[name]
-        assert _inherited(stage, "USER")[-1] == "kinetag"
+        user, group = map(int, _inherited(stage, "USER")[-1].split(":"))
+        assert user > 999
+        assert group > 999
+        assert f"--uid {user} " in " ".join(_inherited(stage, "RUN"))
         assert _inherited(stage, "CMD")[-1] == str(command).replace("'", '"')
         assert len(stage.of("HEALTHCHECK")) == 1
         words = [word for word, _ in stage.steps]
@@ -285,10 +289,13 @@ def test_commands_are_commands_of_the_command_line():
         assert f'"{command}": (' in root
 
 
-@pytest.mark.skipif(shutil.which("hadolint") is None, reason="hadolint is not installed")
 def test_hadolint_has_nothing_to_say():
+    beside = Path(sys.executable).with_name("hadolint")
+    program = str(beside) if beside.exists() else shutil.which("hadolint")
+    if program is None:
+        pytest.skip("hadolint is not installed; there is no wheel of it for this machine")
     completed = subprocess.run(
-        ["hadolint", "--failure-threshold", "warning", "Dockerfile"],
+        [program, "--failure-threshold", "info", "Dockerfile"],
         cwd=ROOT,
         capture_output=True,
         text=True,
