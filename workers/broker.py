@@ -166,7 +166,7 @@ def start_broker(choice: str, run_folder: Path) -> EmbeddedBroker | None:
         run_folder: where its socket goes; must exist.
 
     Raises:
-        BrokerUnavailableError: a kind asked for by name could not be started, or the choice is unknown.
+        BrokerUnavailableError: a kind asked for by name could not be started, or is unknown.
     """
     if choice not in BROKER_CHOICES:
         message = f"Unknown broker {choice!r}; use one of {', '.join(BROKER_CHOICES)}, or a URL."

@@ -11,8 +11,6 @@ from celery import Celery
 
 QUEUES = ("interactive", "batch", "train")
 DEFAULT_QUEUE = "interactive"
-HINT_TASK = "kinetag.run_task"
-HINT_EXPIRES_SECONDS = 600
 MAX_TASKS_PER_CHILD = 200
 
 TRANSPORT_OPTIONS = {

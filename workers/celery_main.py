@@ -1,13 +1,18 @@
 """Celery's prefork worker as a program of its own: receives hints, one process child per device.
 
-The parent never builds a runtime; its one child does, on its first task.
+The parent never builds a runtime; its one child does, on its first hint.
 """
 
 import functools
+from typing import TYPE_CHECKING
 
-from workers.celery_app import QUEUES, BrokerAddress, build_app
+from service.settings import Settings
+from workers.celery_app import QUEUES, build_app
 from workers.tasks import register_tasks
-from workers.wiring import build_runtime, load_worker_settings, run_and_log
+from workers.wiring import WorkerOptions, broker_address, build_runtime
+
+if TYPE_CHECKING:
+    from workers.runtime import Runtime
 
 
 def worker_arguments(name: str) -> list[str]:
@@ -23,24 +28,27 @@ def worker_arguments(name: str) -> list[str]:
         f"--queues={','.join(QUEUES)}",
         "--without-gossip",
         "--without-mingle",
-        "--without-heartbeat",
         "--loglevel=WARNING",
         f"--hostname={name}@%h",
     ]
 
 
-def main() -> None:
-    """Run until TERM; then finish the running task's current block and exit."""
-    settings = load_worker_settings()
+def run_celery(settings: Settings, options: WorkerOptions) -> None:
+    """Receive hints until TERM; the running task is given back at its next block."""
+    address = broker_address(settings)
+    if address is None:
+        return
 
     @functools.lru_cache(maxsize=1)
-    def runtime_of_this_process() -> object:
-        return build_runtime(settings)
+    def runtime_of_this_process() -> "Runtime":
+        return build_runtime(settings, options)
 
-    app = build_app(BrokerAddress.of_installation(settings.broker_url or "", settings.database_url))
-    register_tasks(app, lambda task_id: run_and_log(runtime_of_this_process(), task_id))
-    app.worker_main(worker_arguments(settings.worker_name))
+    def run_hint(task_id: str) -> None:
+        # Only in the forked child: this import brings numpy, and the first task torch.
+        from workers.runtime import run_available
 
+        run_available(runtime_of_this_process(), task_id)
 
-if __name__ == "__main__":
-    main()
+    app = build_app(address)
+    register_tasks(app, run_hint)
+    app.worker_main(worker_arguments(options.name))

@@ -1,8 +1,8 @@
-"""The polled executor: a process that runs tasks whose ids its supervisor writes to it.
+"""The polled executor: a process that runs tasks when its supervisor writes to it.
 
 One line on standard input is one request: a task id, or ``*`` for whatever is next in line. The
-end of the input ends the process. Like Celery's prefork child it loads torch only when the first
-task needs it, and it ends in `workers.runtime.run_available`.
+end of the input ends the process. Like Celery's prefork child it ends in
+`workers.runtime.run_available`, and the first task loads torch.
 """
 
 import signal
@@ -10,7 +10,9 @@ import sys
 from collections.abc import Callable
 from typing import TextIO
 
-NEXT_IN_LINE = "*"
+from service.settings import Settings
+from workers.supervisor import NEXT_IN_LINE
+from workers.wiring import WorkerOptions, build_runtime
 
 
 def serve(requests: TextIO, run: Callable[[str | None], object]) -> None:
@@ -21,16 +23,12 @@ def serve(requests: TextIO, run: Callable[[str | None], object]) -> None:
             run(None if request == NEXT_IN_LINE else request)
 
 
-def main() -> None:
+def run_executor(settings: Settings, options: WorkerOptions) -> None:
     """Serve standard input with this installation's runtime."""
-    from workers.wiring import build_runtime, load_worker_settings, run_and_log  # noqa: PLC0415
+    from workers.runtime import run_available
 
     # A terminal's Ctrl-C is meant for the supervisor, which then drains and closes our input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    runtime = build_runtime(load_worker_settings())
-    serve(sys.stdin, lambda task_id: run_and_log(runtime, task_id))
-
-
-if __name__ == "__main__":
-    main()
+    runtime = build_runtime(settings, options)
+    serve(sys.stdin, lambda task_id: run_available(runtime, task_id))

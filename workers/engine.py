@@ -1,67 +1,22 @@
-"""What a task computes: the seam between the job core and the science.
+"""The real engine: tasks computed by a loaded model.
 
-`LocalizerEngine` is the real one. torch, PyAV and OpenCV are imported inside it on first use, so
-that this module loads in the torch-free supervisor; the device is chosen here and nowhere else.
+torch, PyAV and OpenCV are imported on first use, in a worker's child; the device is chosen here
+and nowhere else.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from models.feature_store import LocalFeatureStore
 
 from models.types import LocalizationResult, ProgressCallback, StopCallback, VideoFacts
+from workers.work import FinishedChunk, FinishedVideo, Outcome, PlannedVideo, TaskInput
 
 if TYPE_CHECKING:
     from models.pipeline import Localizer
-    from service.jobs.queue import ClaimedTask
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedVideo:
-    """A plan task's outcome: the facts and which chunks are already stored."""
-
-    num_chunks: int
-    facts: dict[str, Any]
-    done_chunks: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
-class FinishedChunk:
-    """A chunk task's outcome; ``computed`` is False when its features were already stored."""
-
-    computed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class FinishedVideo:
-    """A join task's outcome: the native result, and the activations behind it."""
-
-    result: dict[str, Any]
-    activations: dict[str, Any] | None = None
-
-
-Outcome = PlannedVideo | FinishedChunk | FinishedVideo
-
-
-@dataclass(frozen=True, slots=True)
-class TaskInput:
-    """One task's input, its video already a file on this machine."""
-
-    task: ClaimedTask
-    path: Path
-
-
-class Engine(Protocol):
-    """Computes tasks; raises only `models.errors` for what it foresees."""
-
-    def run(
-        self, work: TaskInput, on_progress: ProgressCallback, should_stop: StopCallback
-    ) -> Outcome:
-        """Compute one task, reporting progress and stopping with Cancelled when asked to."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

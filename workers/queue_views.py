@@ -4,10 +4,12 @@ They only decide whether to wake or to kill a child; the claim and the fencing t
 rest, so an answer that is out of date a moment later does no harm.
 """
 
-from sqlalchemy import Engine, and_, or_, select
+from sqlalchemy import Engine, select
 
+from service.jobs.claims import claimable, open_job
+from service.jobs.queue import MAX_ATTEMPTS
 from service.jobs.records import JobRecord, TaskRecord
-from service.jobs.states import ENDED, TaskStatus
+from service.jobs.states import TaskStatus
 from service.jobs.store import Clock, reading
 
 
@@ -15,13 +17,10 @@ def has_claimable_task(engine: Engine, clock: Clock) -> bool:
     """Return whether some task waits for a worker right now."""
     with reading(engine) as session:
         now = clock.now(session)
-        waiting = and_(TaskRecord.status == TaskStatus.READY, TaskRecord.run_after <= now)
-        expired = and_(TaskRecord.status == TaskStatus.LEASED, TaskRecord.lease_until <= now)
         statement = (
             select(TaskRecord.id)
             .join(JobRecord, JobRecord.id == TaskRecord.job_id)
-            .where(or_(waiting, expired))
-            .where(JobRecord.status.not_in(ENDED), JobRecord.cancel_requested.is_(False))
+            .where(claimable(now, MAX_ATTEMPTS), open_job())
             .limit(1)
         )
         return session.execute(statement).first() is not None

@@ -7,10 +7,8 @@ canceled, or nothing at all when the lease was lost. The computing itself is the
 import errno
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import assert_never
 
 import structlog
@@ -18,9 +16,10 @@ import structlog
 from models.errors import Cancelled, DiskFull, OutOfMemory, PipelineError
 from service.errors import LeaseLost, OutageError, StorageFull
 from service.jobs.queue import ClaimedTask, TaskQueue
+from service.storage import BlobStore, store_activations
 from workers.devicelock import DeviceLock
-from workers.engine import Engine, FinishedChunk, FinishedVideo, Outcome, PlannedVideo, TaskInput
 from workers.lease import LeaseKeeper, LeaseSettings, StopReason
+from workers.work import Engine, FinishedChunk, FinishedVideo, Outcome, PlannedVideo, TaskInput
 
 INTERNAL_ERROR_CODE = "internal_error"
 INTERNAL_ERROR_MESSAGE = (
@@ -53,7 +52,7 @@ class Runtime:
         queue: the job core.
         engine: what computes.
         lock: of this process's device.
-        open_video: video key -> a context manager giving a local path.
+        blobs: where videos lie and activations go.
         draining: whether this worker was told to finish.
         owner: name written into leases.
         lease: its times.
@@ -62,7 +61,7 @@ class Runtime:
     queue: TaskQueue
     engine: Engine
     lock: DeviceLock
-    open_video: Callable[[str], AbstractContextManager[Path]]
+    blobs: BlobStore
     draining: Callable[[], bool]
     owner: str
     lease: LeaseSettings = field(default_factory=LeaseSettings)
@@ -139,7 +138,7 @@ def _carry(runtime: Runtime, task: ClaimedTask) -> Ending:
 def _execute(runtime: Runtime, task: ClaimedTask) -> Ending:
     keeper = LeaseKeeper(runtime.queue, (task.id, task.token), runtime.lease, runtime.draining)
     try:
-        with keeper, runtime.open_video(task.video_key) as path:
+        with keeper, runtime.blobs.open_local(task.video_key) as path:
             work = TaskInput(task, path)
             outcome = runtime.engine.run(work, keeper.on_progress, keeper.should_stop)
     except Cancelled:
@@ -163,7 +162,7 @@ def _execute(runtime: Runtime, task: ClaimedTask) -> Ending:
     if keeper.reason in {StopReason.FENCED, StopReason.STALLED}:
         # The commit would be refused if somebody else holds the task by now; let it decide.
         _log.warning("finished_late", reason=keeper.reason)
-    _commit(runtime.queue, task, outcome)
+    _commit(runtime, task, outcome)
     return Ending.DONE
 
 
@@ -209,7 +208,8 @@ def _fail(queue: TaskQueue, task: ClaimedTask, error: PipelineError) -> Ending:
     return Ending.FAILED
 
 
-def _commit(queue: TaskQueue, task: ClaimedTask, outcome: Outcome) -> None:
+def _commit(runtime: Runtime, task: ClaimedTask, outcome: Outcome) -> None:
+    queue = runtime.queue
     match outcome:
         case PlannedVideo():
             queue.complete_plan(
@@ -222,6 +222,18 @@ def _commit(queue: TaskQueue, task: ClaimedTask, outcome: Outcome) -> None:
         case FinishedChunk():
             queue.complete_chunk(task.id, task.token, computed=outcome.computed)
         case FinishedVideo():
-            queue.complete_join(task.id, task.token, result=outcome.result)
+            _commit_result(runtime, task, outcome)
         case _:
             assert_never(outcome)
+
+
+def _commit_result(runtime: Runtime, task: ClaimedTask, video: FinishedVideo) -> None:
+    key = None
+    if video.activations is not None:
+        key = store_activations(runtime.blobs, task.job_id, video.activations)
+    try:
+        runtime.queue.complete_join(task.id, task.token, result=video.result, activations_key=key)
+    except LeaseLost:
+        if key is not None:
+            runtime.blobs.delete(key)
+        raise

@@ -5,23 +5,22 @@ that work goes on when hints stay out or there is no broker. What it finds it ha
 child over a pipe. Both children end in `workers.runtime` behind the device's lock.
 """
 
-import signal
-import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
 from service.errors import OutageError
-from workers.child import NEXT_IN_LINE
 from workers.devicelock import DeviceLock
 from workers.processes import ProcessSpec, SupervisedProcess
-from workers.watchdog import Watchdog
+from workers.stopsignals import StopSignals
+
+NEXT_IN_LINE = "*"
+"""What the executor reads as: run whatever is next in line."""
 
 LOOK_SECONDS = 0.25
-WATCH_SECONDS = 1.0
 DRAIN_SECONDS = 24.0
 """Within the 25 s promised for a drain, itself below the usual grace of 30 s before KILL."""
 
@@ -29,6 +28,21 @@ EXECUTOR_IDLE_SECONDS = 60.0
 """With a broker the polled executor is the exception; idle, it gives its memory back."""
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Look:
+    """Something the supervisor does now and then, on its main thread.
+
+    Attributes:
+        every_seconds: from one turn to the next.
+        act: one turn; a database that is away is no reason to end.
+        due_at: moment of the next turn.
+    """
+
+    every_seconds: float
+    act: Callable[[], None]
+    due_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +53,15 @@ class SupervisorSettings:
         drain_flag: a file whose existence tells the children to finish.
         executor_command: command line of the polled executor.
         celery_command: command line of Celery's worker; None without a broker.
-        poll_seconds: between looks into the database.
+        poll_seconds: between looks for claimable tasks.
+        environment: variables added to the children's.
     """
 
     drain_flag: Path
     executor_command: tuple[str, ...]
     celery_command: tuple[str, ...] | None
     poll_seconds: float
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class WorkerSupervisor:
@@ -56,56 +72,51 @@ class WorkerSupervisor:
         settings: SupervisorSettings,
         lock: DeviceLock,
         has_claimable: Callable[[], bool],
-        watchdog: Watchdog,
+        looks: Sequence[Look] = (),
     ) -> None:
         self._settings = settings
         self._lock = lock
         self._has_claimable = has_claimable
-        self._watchdog = watchdog
-        self._stopping = threading.Event()
+        self._looks = (Look(settings.poll_seconds, self._poll), *looks)
         self._executor = SupervisedProcess(
-            ProcessSpec("executor", settings.executor_command, keep_stdin=True)
+            ProcessSpec(
+                "executor", settings.executor_command, settings.environment, keep_stdin=True
+            )
         )
         self._celery = (
-            SupervisedProcess(ProcessSpec("celery", settings.celery_command))
+            SupervisedProcess(ProcessSpec("celery", settings.celery_command, settings.environment))
             if settings.celery_command is not None
             else None
         )
-        self._polled_at = 0.0
         self._fed_at = 0.0
-        self._watched_at = 0.0
 
     def run(self) -> None:
         """Supervise until TERM or INT, then drain; main thread only."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        stop_signals = StopSignals()
         self._settings.drain_flag.unlink(missing_ok=True)
         if self._celery is not None:
             self._celery.start()
         _log.info("worker_started", celery=self._celery is not None)
         try:
-            while not self._stopping.wait(LOOK_SECONDS):
+            while not stop_signals.wait(LOOK_SECONDS):
                 self._step(time.monotonic())
         finally:
             self._drain()
 
-    def _on_signal(self, number: int, frame: object) -> None:
-        self._stopping.set()
-
     def _step(self, now: float) -> None:
         if self._celery is not None:
             self._celery.watch()
-        try:
-            if now - self._watched_at >= WATCH_SECONDS:
-                self._watched_at = now
-                self._watchdog.look()
-            if now - self._polled_at >= self._settings.poll_seconds:
-                self._polled_at = now
-                self._poll(now)
-        except OutageError as error:
-            _log.warning("database_away", error=str(error))
+        for look in self._looks:
+            if look.due_at > now:
+                continue
+            look.due_at = now + look.every_seconds
+            try:
+                look.act()
+            except OutageError as error:
+                _log.warning("database_away", error=str(error))
 
-    def _poll(self, now: float) -> None:
+    def _poll(self) -> None:
+        now = time.monotonic()
         holder = self._lock.occupancy()
         if holder is None and self._has_claimable():
             self._feed(now)

@@ -7,12 +7,10 @@ same, with connections waiting, while a crashed API is started again.
 
 import http.client
 import json
-import signal
 import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from models.atomic import write_text_atomic
 from workers.broker import EmbeddedBroker, start_broker
 from workers.devicelock import exclusive_folder
 from workers.processes import STOP_SECONDS, ProcessSpec, SupervisedProcess
+from workers.stopsignals import StopSignals
 
 LOOK_SECONDS = 0.25
 READY_SECONDS = 60.0
@@ -49,14 +48,14 @@ class UpSettings:
         host: address to listen on.
         port: 0 picks a free one.
         broker: one of `workers.broker.BROKER_CHOICES`, or a broker URL.
-        device: of the worker.
+        worker_arguments: of `kinetag worker`.
     """
 
     data_folder: Path
     host: str
     port: int
     broker: str
-    device: str
+    worker_arguments: tuple[str, ...]
 
     @property
     def run_folder(self) -> Path:
@@ -89,16 +88,11 @@ def bind(host: str, port: int) -> socket.socket:
 class Up:
     """The running service of one machine."""
 
-    def __init__(
-        self,
-        settings: UpSettings,
-        environment: Mapping[str, str],
-        announce: Callable[[str], None],
-    ) -> None:
+    def __init__(self, settings: UpSettings, announce: Callable[[str], None]) -> None:
         self._settings = settings
-        self._environment = dict(environment)
+        self._environment = {"KINETAG_DATA_DIR": str(settings.data_folder)}
         self._announce = announce
-        self._stopping = threading.Event()
+        self._stop_signals = StopSignals()
         self._children: dict[str, SupervisedProcess] = {}
         self._broker: EmbeddedBroker | None = None
         self._url = ""
@@ -112,8 +106,6 @@ class Up:
             StartError: the port is taken, or the API did not become ready.
             BrokerUnavailableError: the broker asked for by name cannot be started.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
         folder = self._settings.run_folder
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
@@ -131,16 +123,13 @@ class Up:
             self._start(listener)
             self._serve()
 
-    def _on_signal(self, number: int, frame: object) -> None:
-        self._stopping.set()
-
     def _start(self, listener: socket.socket) -> None:
         host, self._port = listener.getsockname()[:2]
         self._url = f"http://{f'[{host}]' if ':' in host else host}:{self._port}"
         self._start_broker()
         program = (sys.executable, "-m", "kinetag")
         api = (*program, "api", "--fd", str(listener.fileno()))
-        worker = (*program, "worker", "--device", self._settings.device)
+        worker = (*program, "worker", *self._settings.worker_arguments)
         self._add("api", api, API_STOP_SECONDS, (listener.fileno(),))
         if not self._await_ready():
             return
@@ -180,7 +169,7 @@ class Up:
 
     def _await_ready(self) -> bool:
         deadline = time.monotonic() + READY_SECONDS
-        while not self._stopping.wait(READY_PAUSE_SECONDS):
+        while not self._stop_signals.wait(READY_PAUSE_SECONDS):
             if self._answers("/healthz"):
                 return True
             if time.monotonic() >= deadline or not self._children["api"].running:
@@ -199,7 +188,7 @@ class Up:
             link.close()
 
     def _serve(self) -> None:
-        while not self._stopping.wait(LOOK_SECONDS):
+        while not self._stop_signals.wait(LOOK_SECONDS):
             restarted = [name for name, child in self._children.items() if child.watch()]
             if restarted:
                 self._write_ready_file()

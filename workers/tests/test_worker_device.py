@@ -71,9 +71,12 @@ def test_idle_holder_is_not_occupied(tmp_path):
 
 def test_folder_lock_refuses_the_second_owner_with_its_message(tmp_path):
     path = tmp_path / "up.lock"
-    with exclusive_folder(path, "taken"):
-        with pytest.raises(FolderLockedError, match="taken"), exclusive_folder(path, "taken"):
-            pytest.fail("the second owner came in")
+    with (
+        exclusive_folder(path, "taken"),
+        pytest.raises(FolderLockedError, match="taken"),
+        exclusive_folder(path, "taken"),
+    ):
+        pytest.fail("the second owner came in")
     with exclusive_folder(path, "taken"):
         pass
 

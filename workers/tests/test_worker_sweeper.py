@@ -1,6 +1,7 @@
 """The sweeper's duties keep their own pace and do not stand in each other's way."""
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 from kombu.exceptions import OperationalError
@@ -78,7 +79,7 @@ def test_pause_grows_while_the_broker_stays_away_and_is_capped():
     for _ in range(200):
         relay.relay()
         now[0] += 1.0
-    gaps = [later - earlier for earlier, later in zip(tries, tries[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(tries)]
     assert gaps[:4] == [1.0, 2.0, 4.0, 8.0]
     assert max(gaps) == 30.0
 

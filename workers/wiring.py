@@ -1,0 +1,198 @@
+"""Puts worker processes together from the settings: the composition root of this package.
+
+Nothing here is imported by the modules it wires. Importing it loads no numpy, torch or decoder,
+because Celery's parent process does, and forks; those come with `build_runtime`.
+"""
+
+import socket
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from service.errors import LeaseLost, OutageError
+from service.jobs.claims import note_worker
+from service.jobs.commands import JobCore, open_core
+from service.jobs.queue import TaskQueue
+from service.jobs.removal import purge_job, sweep_orphans
+from service.jobs.store import transaction
+from service.settings import Settings
+from workers.celery_app import BrokerAddress, build_app
+from workers.devicelock import DeviceLock
+from workers.queue_views import has_claimable_task, is_unwanted
+from workers.supervisor import Look, SupervisorSettings, WorkerSupervisor
+from workers.sweeper import Duty, HintRelay, Sweeper, remove_stale_temporaries
+from workers.tasks import publish_hints
+from workers.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from workers.runtime import Runtime
+
+POLL_WITHOUT_BROKER_SECONDS = 1.0
+"""One indexed query a second; with no hints this is the whole delay before a job starts."""
+
+RELAY_SECONDS = 0.5
+HOUSEKEEPING_SECONDS = 3600.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What `kinetag worker` was asked for.
+
+    Attributes:
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        num_threads: for flow and network together; 0 is every core.
+    """
+
+    device: str
+    num_threads: int = 0
+
+    @property
+    def name(self) -> str:
+        """The device as part of file and node names."""
+        return self.device.replace(":", "-")
+
+    @property
+    def owner(self) -> str:
+        """What leases call this worker: the same after a restart."""
+        return f"{socket.gethostname()}/{self.name}"
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The same options on a command line."""
+        return ("--device", self.device, "--threads", str(self.num_threads))
+
+    def command(self, name: str) -> tuple[str, ...]:
+        """Command line of one of our own children on this device."""
+        return (sys.executable, "-m", "workers.cli", name, *self.arguments)
+
+
+def child_environment(settings: Settings, options: WorkerOptions) -> dict[str, str]:
+    """Return variables for a worker's children: the same data, and one GPU as their first."""
+    kind, _, number = options.device.partition(":")
+    one_gpu = {"CUDA_VISIBLE_DEVICES": number} if kind == "cuda" and number else {}
+    return {"KINETAG_DATA_DIR": str(settings.data_dir), **one_gpu}
+
+
+def run_folder(settings: Settings) -> Path:
+    """Return the folder of locks and sockets."""
+    return settings.data_dir / "run"
+
+
+def drain_flag(settings: Settings, options: WorkerOptions) -> Path:
+    """Return the file whose existence tells this device's children to finish."""
+    return run_folder(settings) / f"worker-{options.name}.draining"
+
+
+def broker_address(settings: Settings) -> BrokerAddress | None:
+    """Return where hints travel, or None where there is no broker."""
+    if settings.broker_url is None:
+        return None
+    url = settings.broker_url.get_secret_value()
+    return BrokerAddress.of_installation(url, settings.resolved_database_url)
+
+
+def build_runtime(settings: Settings, options: WorkerOptions) -> "Runtime":
+    """Build what a process needs to run tasks; called in a child only, on its first task."""
+    from workers.engine import EngineSettings, LocalizerEngine
+    from workers.lease import LeaseSettings
+    from workers.runtime import Runtime
+
+    core = open_core(settings)
+    engine = EngineSettings(
+        model_folders=settings.model_folders,
+        feature_folder=settings.features_folder,
+        device=options.device.partition(":")[0],
+        num_threads=options.num_threads,
+    )
+    return Runtime(
+        queue=TaskQueue(core.engine),
+        engine=LocalizerEngine(engine),
+        lock=DeviceLock(run_folder(settings), options.name),
+        blobs=core.blobs,
+        draining=drain_flag(settings, options).exists,
+        owner=options.owner,
+        lease=LeaseSettings(
+            lease_seconds=settings.lease_seconds,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            stall_seconds=settings.stall_seconds,
+        ),
+    )
+
+
+def build_supervisor(settings: Settings, options: WorkerOptions) -> WorkerSupervisor:
+    """Build the supervisor of one device."""
+    core = open_core(settings)
+    queue = TaskQueue(core.engine)
+    lock = DeviceLock(run_folder(settings), options.name)
+    has_broker = settings.broker_url is not None
+
+    def end_canceled(task_id: str, token: int) -> None:
+        # Still leased to it and unwanted means canceled; a lost lease is refused, and fine.
+        try:
+            queue.cancel_now(task_id, token)
+        except (LeaseLost, OutageError) as error:
+            _log.info("left_to_the_sweeper", task_id=task_id, reason=str(error))
+
+    def sign_of_life() -> None:
+        with transaction(core.engine) as session:
+            note_worker(session, options.owner, core.clock.now(session))
+
+    watchdog = Watchdog(
+        lock,
+        lambda task_id, token: is_unwanted(core.engine, task_id, token),
+        end_canceled,
+    )
+    poll_seconds = settings.poll_seconds
+    if not has_broker:
+        poll_seconds = min(poll_seconds, POLL_WITHOUT_BROKER_SECONDS)
+    return WorkerSupervisor(
+        SupervisorSettings(
+            drain_flag=drain_flag(settings, options),
+            executor_command=options.command("worker-executor"),
+            celery_command=options.command("worker-celery") if has_broker else None,
+            environment=child_environment(settings, options),
+            poll_seconds=poll_seconds,
+        ),
+        lock,
+        lambda: has_claimable_task(core.engine, core.clock),
+        [Look(1.0, watchdog.look), Look(settings.heartbeat_seconds, sign_of_life)],
+    )
+
+
+def build_sweeper(settings: Settings) -> Sweeper:
+    """Build the sweeper with all its duties."""
+    core = open_core(settings)
+    queue = TaskQueue(core.engine)
+    duties = [
+        Duty("leases", settings.sweep_seconds, queue.expire_leases),
+        Duty("retention", settings.sweep_seconds, lambda: _purge_expired(core, queue, settings)),
+        Duty("orphans", HOUSEKEEPING_SECONDS, lambda: sweep_orphans(core)),
+        Duty(
+            "temporaries",
+            HOUSEKEEPING_SECONDS,
+            lambda: remove_stale_temporaries(settings.temporary_folder, time.time()),
+        ),
+    ]
+    address = broker_address(settings)
+    if address is not None:
+        app = build_app(address)
+
+        def publish(task_ids: Iterable[str]) -> None:
+            publish_hints(app, task_ids)
+
+        relay = HintRelay(queue.due_hints, publish, queue.mark_hinted)
+        duties.insert(0, Duty("hints", RELAY_SECONDS, relay.relay))
+    return Sweeper(duties)
+
+
+def _purge_expired(core: JobCore, queue: TaskQueue, settings: Settings) -> None:
+    for job_id in queue.expired_jobs(older_than_days=settings.retention_days):
+        gone = purge_job(core, job_id)
+        _log.info("job_purged" if gone else "job_purge_waits", job_id=job_id)
