@@ -115,8 +115,8 @@ lock:
 	$(COMPILE) --group build -c requirements/dev.txt --output-file requirements/build.txt
 
 bundled-model: install
-	@echo "== models.bundled.build: draws the data, trains both streams and the head"
-	@$(BIN)/python -m models.bundled.build
+	@echo "== models.bundled.cli: draws the data, trains both streams and the head"
+	@$(BIN)/python -m models.bundled.cli
 
 clean:
 	rm -rf $(VENV) $(ROOT)/.cache $(ROOT)/build

@@ -11,13 +11,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from models.commands.catalog import models_app
 from models.errors import (
     InputError,
     PipelineError,
-    ResourceError,
     WeightsError,
 )
-from models.commands.catalog import models_app
 
 EXIT_USAGE = 2
 EXIT_INPUT = 3
@@ -52,14 +51,18 @@ DEFAULT_HOME = Path(typer.get_app_dir("kinetag"))
 @app.command()
 def localize(  # noqa: PLR0913 - a command line's options are its parameters
     files: Annotated[list[Path], typer.Argument(help="Video files.", show_default=False)],
-    model: Annotated[str, typer.Option(help="NAME[@VERSION]; see `kinetag models list`.")] = "kinetag-demo",
+    model: Annotated[
+        str, typer.Option(help="NAME[@VERSION]; see `kinetag models list`.")
+    ] = "kinetag-demo",
     format_: Annotated[
         Literal["native", "activitynet", "csv"], typer.Option("--format", help="Output format.")
     ] = "native",
     output: Annotated[
         str, typer.Option(help="Folder for one file per input, or - for stdout.")
     ] = "-",
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")
+    ] = "auto",
     json_: Annotated[
         bool, typer.Option("--json", help="For machines: errors as JSON in the place of results.")
     ] = False,

@@ -13,18 +13,15 @@ import numpy as np
 import torch
 
 from models.decode import VideoSource
-from models.errors import Cancelled, WeightsMissing
 from models.feature_store import FeatureStore
 from models.features import ExtractorSettings, FeatureExtractor
-from models.prediction import predict
 from models.localize.segments import clip_score, labels_seen, localize_activations
 from models.modelcard import LoadedModel, find_model
+from models.prediction import predict
 from models.recipe import FeatureRecipe
 from models.types import (
     Activations,
-    FeatureSet,
     LocalizationResult,
-    MediaWarning,
     Progress,
     ProgressCallback,
     Proposal,
@@ -85,7 +82,7 @@ class Localizer:
         grid = self.recipe.grid(facts.duration_seconds)
         return math.ceil(grid.num_snippets / self.recipe.chunk_snippets)
 
-    def extract_chunk(  # noqa: PLR0913 - one chunk of one video with its two callbacks
+    def extract_chunk(
         self,
         path: Path,
         facts: VideoFacts,
@@ -199,7 +196,7 @@ def load_localizer(
     return Localizer(loaded, FeatureExtractor(loaded.card.recipe, weights, settings))
 
 
-def localize_video(  # noqa: PLR0913 - one video with its options
+def localize_video(
     localizer: Localizer,
     path: Path,
     *,

@@ -7,13 +7,16 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.errors import ContractViolation
 from models.atomic import write_bytes_atomic
+from models.errors import ContractViolation
 from models.types import ByteArray, DoubleArray, FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 STRIP_THUMBNAILS = 12
 FIGURE_WIDTH_INCHES = 12.0
@@ -113,7 +116,7 @@ def _rows(picture: TimelinePicture, num_labels: int) -> list[tuple[str, float]]:
     return rows
 
 
-def _draw_strip(axis: Any, picture: TimelinePicture) -> None:
+def _draw_strip(axis: "Axes", picture: TimelinePicture) -> None:
     thumbnails = picture.thumbnails
     if thumbnails is None:
         return
@@ -126,7 +129,7 @@ def _draw_strip(axis: Any, picture: TimelinePicture) -> None:
 
 
 def _draw_band(
-    axis: Any, name: str, items: Sequence[Mapping[str, Any]], colors: Mapping[str, str]
+    axis: "Axes", name: str, items: Sequence[Mapping[str, Any]], colors: Mapping[str, str]
 ) -> None:
     for item in items:
         start, end, label = float(item["start"]), float(item["end"]), str(item["label"])
@@ -135,14 +138,21 @@ def _draw_band(
         score = item.get("score")
         text = label if score is None else f"{label} {score:.2f}"
         axis.text(
-            (start + end) / 2, 0, text, ha="center", va="center", color="white", fontsize=7, clip_on=True
+            (start + end) / 2,
+            0,
+            text,
+            ha="center",
+            va="center",
+            color="white",
+            fontsize=7,
+            clip_on=True,
         )
     axis.set_yticks([0], [name], color=INK)
     axis.set_ylim(-0.5, 0.5)
     axis.tick_params(left=False)
 
 
-def _draw_curves(axis: Any, picture: TimelinePicture, colors: Mapping[str, str]) -> None:
+def _draw_curves(axis: "Axes", picture: TimelinePicture, colors: Mapping[str, str]) -> None:
     if picture.curves is None or picture.curve_seconds is None:
         return
     for label, values in picture.curves.items():

@@ -85,8 +85,12 @@ def match_instances(
 
 
 def _overlap(instance: Instance, segment: Mapping[str, Any]) -> float:
-    inter = min(instance.end_seconds, segment["end"]) - max(instance.start_seconds, segment["start"])
-    union = max(instance.end_seconds, segment["end"]) - min(instance.start_seconds, segment["start"])
+    inter = min(instance.end_seconds, segment["end"]) - max(
+        instance.start_seconds, segment["start"]
+    )
+    union = max(instance.end_seconds, segment["end"]) - min(
+        instance.start_seconds, segment["start"]
+    )
     return max(0.0, inter) / union if union > 0 else 0.0
 
 
@@ -127,7 +131,9 @@ def _wait_until_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) 
     raise DemoError(message)
 
 
-def localize_over_http(address: str, video: Path, console: Console) -> tuple[dict[str, Any], dict[str, Any]]:
+def localize_over_http(
+    address: str, video: Path, console: Console
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Upload one video, show progress until the job ends, return (result, activations).
 
     Raises:
@@ -230,9 +236,7 @@ def run_demo(options: DemoOptions, console: Console) -> int:
     folder = options.output / f"seed-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     console.print(f"seed {seed} (repeat with: kinetag demo --seed {seed})")
-    plan = plan_video(
-        VideoSpec(seed=seed, duration_seconds=options.duration_seconds, looks="test")
-    )
+    plan = plan_video(VideoSpec(seed=seed, duration_seconds=options.duration_seconds, looks="test"))
     video = folder / "video.mp4"
     console.print(f"drawing a {options.duration_seconds:.0f} s video: {video}")
     encode_video(draw_frames(plan), video, fps=plan.spec.fps)

@@ -103,7 +103,7 @@ def _draw_reel(job: _ReelJob) -> None:
     video.unlink()
 
 
-def build_clips(  # noqa: PLR0913 - one stage, each argument a plain choice
+def build_clips(
     folder: Path, settings: BundledSettings, *, split: str, looks: str, count: int, processes: int
 ) -> ClipSet:
     """Draw the clips of one split, or read them back when they are already there."""

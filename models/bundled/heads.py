@@ -5,13 +5,13 @@ checkpoint is chosen here by a test score.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from models.bundled.baseline import motion_activations
-from models.bundled.videos import DrawnVideo
+from models.bundled.videos import DrawnVideo, Split
 from models.config import PRESETS, Preset, ProposalSettings
 from models.evaluation.activitynet import (
     Detection,
@@ -25,18 +25,10 @@ from models.recipe import FeatureRecipe
 from models.synthetic import ACTIONS
 from models.training.tags import TaggedDataset
 from models.training.train import TrainedHead, train_head
-from models.types import Activations, DoubleArray, FeatureSet
+from models.types import Activations, DoubleArray
 
 TIOUS = (0.3, 0.5, 0.7)
 SECONDS_PER_HOUR = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Videos of one split with their features, in one order."""
-
-    videos: tuple[DrawnVideo, ...]
-    features: tuple[FeatureSet, ...]
 
 
 def bundled_preset() -> Preset:
@@ -131,9 +123,7 @@ def evaluate_motion(
     return max(results, key=lambda one: float(one.map_per_tiou[TIOUS.index(0.5)]))
 
 
-def false_segments_per_hour(
-    head: RunnableHead, quiet: Split, settings: ProposalSettings
-) -> float:
+def false_segments_per_hour(head: RunnableHead, quiet: Split, settings: ProposalSettings) -> float:
     """Return how many segments a head claims per hour of video in which nothing happens."""
     count = sum(
         len(detect(predict(head, features), video, head.recipe, settings))

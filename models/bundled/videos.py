@@ -4,6 +4,7 @@ Nothing here reads a timestamp for training: ground truth is written beside the 
 read by the evaluation stage alone.
 """
 
+import io
 import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -14,14 +15,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.atomic import write_text_atomic
+from models.atomic import write_bytes_atomic, write_text_atomic
+from models.bundled.baseline import motion_energy
 from models.bundled.recipe import BundledSettings
 from models.decode import VideoSource
-from models.features import ExtractorSettings, FeatureExtractor
 from models.feature_store import LocalFeatureStore
+from models.features import ExtractorSettings, FeatureExtractor
+from models.flow.tvl1 import build_flow_engine
 from models.recipe import FeatureRecipe
 from models.synthetic import VideoSpec, draw_frames, encode_video, plan_video, stratified_specs
-from models.types import FeatureSet
+from models.types import DoubleArray, FeatureSet
 from models.weights import load_weights
 
 CRF_RANGE = (20, 30)
@@ -47,6 +50,14 @@ class DrawnVideo:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """Videos of one split with their features, in one order."""
+
+    videos: tuple[DrawnVideo, ...]
+    features: tuple[FeatureSet, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _VideoJob:
     spec: VideoSpec
     video: DrawnVideo
@@ -57,7 +68,9 @@ class _VideoJob:
 
 def split_specs(settings: BundledSettings, split: str) -> list[VideoSpec]:
     """Return the specs of ``train``, ``test`` (test looks) or ``quiet`` (no action, test looks)."""
-    base = settings.seed * 1_000 + {"train": 1_000_000, "test": 2_000_000, "quiet": 3_000_000}[split]
+    base = (
+        settings.seed * 1_000 + {"train": 1_000_000, "test": 2_000_000, "quiet": 3_000_000}[split]
+    )
     count = {
         "train": settings.videos_train,
         "test": settings.videos_test,
@@ -79,9 +92,7 @@ def split_specs(settings: BundledSettings, split: str) -> list[VideoSpec]:
 
 def _describe(spec: VideoSpec, name: str, folder: Path) -> DrawnVideo:
     plan = plan_video(spec)
-    instances = tuple(
-        (one.label, one.start_seconds, one.end_seconds) for one in plan.instances
-    )
+    instances = tuple((one.label, one.start_seconds, one.end_seconds) for one in plan.instances)
     labels = tuple(sorted({label for label, _, _ in instances}))
     return DrawnVideo(name, folder / f"{name}.mp4", labels, instances, spec.duration_seconds)
 
@@ -117,7 +128,7 @@ def _extract(job: _VideoJob) -> FeatureSet:
 
 def build_videos(
     folder: Path, settings: BundledSettings, recipe: FeatureRecipe, *, split: str, processes: int
-) -> tuple[list[DrawnVideo], list[FeatureSet]]:
+) -> Split:
     """Draw, encode and extract one split; finished parts are read back, not made again."""
     videos_folder = folder / "videos" / split
     videos_folder.mkdir(parents=True, exist_ok=True)
@@ -135,7 +146,7 @@ def build_videos(
         for done, one in enumerate(pool.map(_extract, jobs), start=1):
             features.append(one)
             print(f"videos {split}: {done}/{len(jobs)}", flush=True)  # noqa: T201
-    return videos, features
+    return Split(tuple(videos), tuple(features))
 
 
 def _write_truth(path: Path, videos: Sequence[DrawnVideo]) -> None:
@@ -148,3 +159,31 @@ def _write_truth(path: Path, videos: Sequence[DrawnVideo]) -> None:
         for video in videos
     }
     write_text_atomic(path, json.dumps(document, indent=1))
+
+
+@dataclass(frozen=True, slots=True)
+class _MotionJob:
+    video: DrawnVideo
+    recipe: FeatureRecipe
+
+
+def _measure(job: _MotionJob) -> DoubleArray:
+    engine = build_flow_engine("auto", num_threads=1)
+    recipe = job.recipe
+    with VideoSource(job.video.path, fps=recipe.fps, short_side_px=recipe.short_side_px) as source:
+        return motion_energy(source, recipe, engine)
+
+
+def measure_motion(folder: Path, split: Split, recipe: FeatureRecipe) -> list[DoubleArray]:
+    """Return the motion energy of each video, float64[T, 2]; kept in ``folder`` once measured."""
+    kept = folder / "motion.npz"
+    if kept.exists():
+        with np.load(kept, allow_pickle=False) as arrays:
+            return [arrays[video.name] for video in split.videos]
+    jobs = [_MotionJob(video, recipe) for video in split.videos]
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        energies = list(pool.map(_measure, jobs))
+    buffer = io.BytesIO()
+    np.savez(buffer, **dict(zip((video.name for video in split.videos), energies, strict=True)))
+    write_bytes_atomic(kept, buffer.getvalue())
+    return energies

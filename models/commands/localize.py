@@ -122,5 +122,3 @@ def _progress(path: Path, console: Console) -> Iterator[ProgressCallback]:
         yield lambda progress: bar.update(
             task, completed=progress.fraction, description=progress.stage
         )
-
-
