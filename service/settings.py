@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     min_free_fraction: float = Field(
         0.05, ge=0, le=1, description="The floor is never more than this share of the disk."
     )
+    default_model: str = Field(
+        "kinetag-demo", description="NAME[@VERSION] where none is asked for."
+    )
     retention_days: float = Field(30.0, gt=0, description="Ended jobs are deleted after it.")
     lease_seconds: float = Field(60.0, gt=0, description="How long a silent worker keeps a task.")
     heartbeat_seconds: float = Field(15.0, gt=0, description="How often a worker reports.")

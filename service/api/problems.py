@@ -1,0 +1,90 @@
+"""Errors as ``application/problem+json``: one renderer for all of them.
+
+Source: RFC 9457. ``code`` is our stable addition; every code stands in docs/errors.md.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from service.errors import InternalError, InvalidRequest, MethodRefused, NotFound, ServiceError
+
+PROBLEM_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 5
+METHOD_NOT_ALLOWED = 405
+MAX_LISTED_ERRORS = 10
+
+_log = structlog.get_logger(__name__)
+
+
+def problem_response(
+    error: ServiceError,
+    extra: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Render one error; retryable ones say when to come back."""
+    document = {
+        "type": f"urn:kinetag:error:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "code": error.code,
+        "detail": str(error) or error.title,
+        **(extra or {}),
+    }
+    all_headers = dict(headers or {})
+    if error.retryable:
+        all_headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    # ASCII escapes, because a detail may quote text that UTF-8 cannot carry.
+    return Response(
+        json.dumps(document), error.status, media_type=PROBLEM_TYPE, headers=all_headers
+    )
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Make every error of an application a problem document."""
+    app.add_exception_handler(ServiceError, _on_service_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+async def _on_service_error(_request: Request, error: Exception) -> Response:
+    found = error if isinstance(error, ServiceError) else InternalError()
+    if found.retryable:
+        _log.error("outage", code=found.code, cause=repr(found.__cause__))
+    return problem_response(found)
+
+
+async def _on_validation_error(_request: Request, error: Exception) -> Response:
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    listed = [
+        {"where": ".".join(map(str, one["loc"])), "message": str(one["msg"])}
+        for one in found[:MAX_LISTED_ERRORS]
+    ]
+    parts = "; ".join(f"{one['where']}: {one['message']}" for one in listed)
+    return problem_response(InvalidRequest(f"{parts}."), {"errors": listed})
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 0
+    if status == METHOD_NOT_ALLOWED:
+        headers = dict(getattr(error, "headers", None) or {})
+        allowed = headers.get("Allow", "other methods")
+        message = f"{request.method} is not offered here; use {allowed}."
+        return problem_response(MethodRefused(message), headers=headers)
+    if status == NotFound.status:
+        message = "There is nothing at this address; /openapi.json lists what there is."
+        return problem_response(NotFound(message))
+    return problem_response(InvalidRequest("The request could not be read."))
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    _log.error("internal_error", path=request.url.path, exc_info=error)
+    message = "Something went wrong inside the service; its log says what."
+    return problem_response(InternalError(message))

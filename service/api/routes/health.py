@@ -1,0 +1,65 @@
+"""/healthz and /readyz: is the process alive, and is everything there that it stands on."""
+
+import os
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from service.api.deps import ApiContext, Context
+from service.api.schemas import CheckBody, HealthBody, ReadyBody
+from service.errors import DatabaseUnavailable
+from service.jobs.commands import seconds_since_worker
+from service.storage import free_bytes, free_floor_bytes
+
+router = APIRouter(tags=["health"])
+
+NOT_READY = 503
+
+
+@router.get("/healthz")
+async def get_health() -> HealthBody:
+    """Answer while the process lives; looks at nothing else."""
+    return HealthBody()
+
+
+@router.get("/readyz", responses={503: {"model": ReadyBody}})
+def get_readiness(context: Context, response: Response) -> ReadyBody:
+    """Look at database, storage, free space and workers.
+
+    503 when jobs cannot be accepted. A missing worker alone is 200 with ``degraded``: what is
+    accepted waits for one and is not lost.
+    """
+    database, worker = _database_and_worker(context)
+    needed = {"database": database, "storage": _storage(context), "disk": _disk(context)}
+    ready = all(check.ok for check in needed.values())
+    if not ready:
+        response.status_code = NOT_READY
+    status = "not_ready" if not ready else "ready" if worker.ok else "degraded"
+    return ReadyBody(status=status, checks={**needed, "worker": worker})
+
+
+def _database_and_worker(context: ApiContext) -> tuple[CheckBody, CheckBody]:
+    try:
+        silent_seconds = seconds_since_worker(context.core)
+    except DatabaseUnavailable as error:
+        return CheckBody(ok=False, detail=str(error)), CheckBody(ok=False, detail="unknown")
+    if silent_seconds is None:
+        worker = CheckBody(ok=False, detail="no worker was ever seen")
+    else:
+        seen = silent_seconds <= context.settings.worker_silence_seconds
+        worker = CheckBody(ok=seen, detail=f"last seen {silent_seconds:.0f} s ago")
+    return CheckBody(ok=True, detail="answers"), worker
+
+
+def _storage(context: ApiContext) -> CheckBody:
+    writable = os.access(context.settings.data_dir, os.W_OK | os.X_OK)
+    return CheckBody(ok=writable, detail="writable" if writable else "not writable")
+
+
+def _disk(context: ApiContext) -> CheckBody:
+    try:
+        free = free_bytes(context.settings.data_dir)
+        floor = free_floor_bytes(context.settings)
+    except OSError:
+        return CheckBody(ok=False, detail="the data folder is gone")
+    return CheckBody(ok=free >= floor, detail=f"{free} bytes free, floor {floor}")

@@ -1,0 +1,139 @@
+"""/v1/jobs: upload, look, list, wait, cancel, delete, fetch results."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from service.api.deps import ApiContext, Context, JobId
+from service.api.rendering import ResultFormat, apply_options, choose_format, render_result
+from service.api.schemas import JobBody, JobList, ProblemBody
+from service.api.submission import FORM_DOCUMENTATION, preferred_wait_seconds, submit
+from service.jobs import commands, removal
+from service.jobs.commands import JobView
+from service.jobs.states import ENDED, JobStatus
+
+MAX_WAIT_SECONDS = 60.0
+LOOK_SECONDS = 0.3
+"""How often a waiting request looks at the database."""
+
+POLL_HINT_SECONDS = 2
+MAX_PAGE_SIZE = 200
+DEFAULT_PAGE_SIZE = 50
+
+router = APIRouter(
+    prefix="/v1/jobs",
+    tags=["jobs"],
+    responses={
+        "4XX": {"model": ProblemBody, "description": "Refused; `code` says why."},
+        "5XX": {"model": ProblemBody, "description": "Failed; `code` says why."},
+    },
+)
+
+
+@router.post("", status_code=202, response_model=JobBody, openapi_extra=FORM_DOCUMENTATION)
+async def post_job(
+    request: Request,
+    response: Response,
+    context: Context,
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+    prefer: Annotated[str | None, Header(description="wait=SECONDS")] = None,
+) -> JobBody:
+    """Upload a video and queue its localization. Accepted means: on disk and in the database."""
+    view = await submit(context, request, idempotency_key)
+    wait_seconds = min(preferred_wait_seconds(prefer), MAX_WAIT_SECONDS)
+    if wait_seconds > 0:
+        view = await _wait_for_end(context, request, view.job.id, wait_seconds)
+        response.headers["Preference-Applied"] = f"wait={wait_seconds:g}"
+    response.headers["Location"] = f"/v1/jobs/{view.job.id}"
+    response.headers["Retry-After"] = str(POLL_HINT_SECONDS)
+    return JobBody.of(view)
+
+
+@router.get("")
+def get_jobs(
+    context: Context,
+    status: Annotated[JobStatus | None, Query(description="Only jobs in this state.")] = None,
+    page_size: Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE)] = DEFAULT_PAGE_SIZE,
+    page_token: Annotated[str | None, Query(max_length=200)] = None,
+) -> JobList:
+    """List jobs, newest first; a page token stays valid."""
+    page = commands.list_jobs(
+        context.core, status=status, page_size=page_size, page_token=page_token
+    )
+    jobs = [JobBody.of(view) for view in page.views]
+    return JobList(jobs=jobs, next_page_token=page.next_page_token)
+
+
+@router.get("/{job_id}")
+async def get_job(
+    request: Request,
+    response: Response,
+    context: Context,
+    job_id: JobId,
+    wait: Annotated[
+        float,
+        Query(ge=0, le=MAX_WAIT_SECONDS, description="Answer when the job has ended, or then."),
+    ] = 0.0,
+) -> JobBody:
+    """Look at a job, at once or, with ``wait``, when it has ended or the time is over."""
+    view = await _wait_for_end(context, request, job_id, wait)
+    if view.job.status not in ENDED:
+        response.headers["Retry-After"] = str(POLL_HINT_SECONDS)
+    return JobBody.of(view)
+
+
+@router.delete("/{job_id}", status_code=204)
+def delete_job(context: Context, job_id: JobId) -> Response:
+    """Delete a job with its video, features, activations and result.
+
+    204: all of it is gone. 202: a worker still holds it and was told to stop; the job is out of
+    sight, and the rest is deleted as soon as the worker lets go.
+    """
+    return Response(status_code=204 if removal.delete_job(context.core, job_id) else 202)
+
+
+@router.post("/{job_id}/cancel", status_code=202)
+def cancel_job(context: Context, job_id: JobId) -> JobBody:
+    """Stop a job; canceling a canceled one is no error. A canceled job never succeeds."""
+    return JobBody.of(commands.request_cancel(context.core, job_id))
+
+
+@router.get("/{job_id}/result", response_class=Response)
+def get_result(
+    context: Context,
+    job_id: JobId,
+    result_format: Annotated[
+        ResultFormat | None, Query(alias="format", description="Goes before the Accept header.")
+    ] = None,
+    accept: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Fetch the segments of a job that succeeded: native JSON, ActivityNet JSON or CSV."""
+    chosen = result_format or choose_format(accept)
+    view, native = commands.get_result(context.core, job_id)
+    return render_result(apply_options(native, view.job.options), chosen)
+
+
+@router.get("/{job_id}/activations", response_class=Response)
+def get_activations(context: Context, job_id: JobId) -> Response:
+    """Fetch the class activations behind a result: the evidence."""
+    content = commands.get_activations(context.core, job_id)
+    return Response(content, media_type="application/json")
+
+
+async def _wait_for_end(
+    context: ApiContext, request: Request, job_id: str, wait_seconds: float
+) -> JobView:
+    """Return the job when it has ended, the time is over, or nobody waits any longer."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait_seconds
+    while True:
+        view = await run_in_threadpool(commands.get_job, context.core, job_id)
+        left_seconds = deadline - loop.time()
+        if view.job.status in ENDED or left_seconds <= 0 or context.stopping.is_set():
+            return view
+        if await request.is_disconnected():
+            return view
+        await asyncio.sleep(min(LOOK_SECONDS, left_seconds))
