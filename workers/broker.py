@@ -86,6 +86,7 @@ class EmbeddedBroker:
                 command=(str(server.program), "-"),
                 own_group=True,
                 stdin_text=self._configuration(),
+                silent=True,  # it keeps a log file of its own
                 stop_seconds=STOP_SECONDS,
             )
         )

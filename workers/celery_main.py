@@ -4,7 +4,10 @@ The parent never builds a runtime; its one child does, on its first hint.
 """
 
 import functools
+import warnings
 from typing import TYPE_CHECKING
+
+from celery.exceptions import SecurityWarning
 
 from service.settings import Settings
 from workers.celery_app import QUEUES, build_app
@@ -49,6 +52,9 @@ def run_celery(settings: Settings, options: WorkerOptions) -> None:
 
         run_available(runtime_of_this_process(), task_id)
 
+    # It warns of pickled messages to a root worker; messages are JSON ids only, and containers
+    # and this product's own tests run as they run.
+    warnings.simplefilter("ignore", SecurityWarning)
     app = build_app(address)
     register_tasks(app, run_hint)
     app.worker_main(worker_arguments(options.name))

@@ -40,6 +40,7 @@ class ProcessSpec:
         stdin_text: written to standard input at each start, which is then closed.
         keep_stdin: leave standard input open for the supervisor to write lines.
         inherited_fds: open file descriptors the child keeps.
+        silent: drop its standard output.
         stop_seconds: between TERM and KILL.
     """
 
@@ -50,6 +51,7 @@ class ProcessSpec:
     stdin_text: str | None = None
     keep_stdin: bool = False
     inherited_fds: tuple[int, ...] = ()
+    silent: bool = False
     stop_seconds: float = STOP_SECONDS
 
 
@@ -93,6 +95,7 @@ class SupervisedProcess:
         self._process = subprocess.Popen(  # noqa: S603 - command lines are made by us
             tied_command(self.spec.command),
             stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if self.spec.silent else None,
             env=inherited_environment(self.spec.environment),
             start_new_session=self.spec.own_group,
             pass_fds=self.spec.inherited_fds,

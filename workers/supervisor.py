@@ -27,6 +27,9 @@ DRAIN_SECONDS = 24.0
 EXECUTOR_IDLE_SECONDS = 60.0
 """With a broker the polled executor is the exception; idle, it gives its memory back."""
 
+HINT_GRACE_SECONDS = 3.0
+"""A few turns of the relay that publishes hints."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -89,6 +92,7 @@ class WorkerSupervisor:
             else None
         )
         self._fed_at = 0.0
+        self._patience = 0
 
     def run(self) -> None:
         """Supervise until TERM or INT, then drain; main thread only."""
@@ -119,11 +123,22 @@ class WorkerSupervisor:
         now = time.monotonic()
         holder = self._lock.occupancy()
         if holder is None and self._has_claimable():
-            self._feed(now)
-        elif holder is not None and holder.pid == self._executor.pid:
+            if self._celery is None or self._hints_stay_out():
+                self._feed(now)
+            return
+        self._patience = 0
+        if holder is not None and holder.pid == self._executor.pid:
             self._fed_at = now
         elif self._celery is not None and now - self._fed_at >= EXECUTOR_IDLE_SECONDS:
             self._executor.stop()
+
+    def _hints_stay_out(self) -> bool:
+        """Give a hint that may be on its way a moment before it is taken for lost."""
+        self._patience += 1
+        if self._patience > 1:
+            return True
+        self._looks[0].due_at = time.monotonic() + HINT_GRACE_SECONDS
+        return False
 
     def _feed(self, now: float) -> None:
         if self._executor.pid is None:

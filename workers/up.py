@@ -181,7 +181,8 @@ class Up:
         link = http.client.HTTPConnection(self._settings.host, self._port, timeout=PROBE_SECONDS)
         try:
             link.request("GET", path)
-            return link.getresponse().status == http.HTTPStatus.OK
+            # Whatever it answers, a host name it refuses included, it is up unless it failed.
+            return link.getresponse().status < http.HTTPStatus.INTERNAL_SERVER_ERROR
         except (OSError, http.client.HTTPException):
             return False
         finally:
