@@ -34,6 +34,7 @@ from models.heads.losses import (
 
 # query, positive, negatives of the four contrastive terms, by set name
 CONTRAST_TERMS = (("ia", "ca", "cb"), ("ib", "cb", "ca"), ("ca", "ia", "cb"), ("cb", "ib", "ca"))
+SET_NAMES = ("ca", "cb", "ia", "ib")
 EMBEDDING_NAMES = ("embedding", "rgb_embedding", "flow_embedding")
 
 
@@ -165,28 +166,30 @@ class AiclHead(Head):
     def _contrast(self, output: HeadOutput, class_actionness: Tensor) -> Tensor:
         """Return the sum over three embeddings and four terms of InfoNCE on the mined sets."""
         sets = self.mine(output, class_actionness)
+        chosen = torch.stack([sets[name] for name in SET_NAMES], dim=1)  # [B, 4, T]
+        filled = chosen.any(dim=2)
+        places = [[SET_NAMES.index(name) for name in term] for term in CONTRAST_TERMS]
+        queries, positives, negatives = (list(one) for one in zip(*places, strict=True))
+        # Candidates are the four set means, then single snippets: a mean is the positive of its
+        # term, snippets are the negatives.
+        complete = filled[:, positives] & filled[:, negatives]
+        is_mean = torch.eye(len(SET_NAMES), dtype=torch.bool, device=chosen.device)[positives]
+        mean_is_positive = is_mean[None] & complete[..., None]
+        positive = torch.cat([mean_is_positive, torch.zeros_like(chosen)], dim=2)
+        negative = torch.cat([torch.zeros_like(mean_is_positive), chosen[:, negatives]], dim=2)
+        weights = chosen.float() / chosen.sum(dim=2, keepdim=True).clamp(min=1)
         total = output.class_logits.new_zeros(())
         for name in EMBEDDING_NAMES:
             embedding = output.evidence[name]
-            means = {
-                key: selected_mean(embedding, chosen[..., None].expand_as(embedding))
-                for key, chosen in sets.items()
-            }
-            for query, positive, negatives in CONTRAST_TERMS:
-                # Candidate 0 is the positive set's mean, the others are single snippets.
-                candidates = torch.cat([means[positive][:, None], embedding], dim=1)
-                is_negative = sets[negatives][:, None, :]
-                filled = (sets[positive].any(dim=1) & sets[negatives].any(dim=1))[:, None, None]
-                is_positive = torch.zeros_like(candidates[..., 0], dtype=torch.bool)[:, None]
-                is_positive[..., 0] = True
-                none = torch.zeros_like(filled)
-                total = total + masked_info_nce(
-                    means[query][:, None],
-                    candidates,
-                    is_positive & filled,
-                    torch.cat([none, is_negative], dim=2),
-                    self.settings.temperature,
-                )
+            means = weights.to(embedding.dtype) @ embedding
+            losses, used = masked_info_nce(
+                means[:, queries],
+                torch.cat([means, embedding], dim=1),
+                positive,
+                negative,
+                self.settings.temperature,
+            )
+            total = total + (losses.sum(dim=0) / used.sum(dim=0).clamp(min=1)).sum()
         return total
 
 

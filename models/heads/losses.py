@@ -83,12 +83,11 @@ def masked_mse(one: Tensor, other: Tensor, mask: Tensor) -> Tensor:
 
 def masked_info_nce(
     anchors: Tensor, candidates: Tensor, positive: Tensor, negative: Tensor, temperature: float
-) -> Tensor:
-    """Return the contrastive loss of anchors against marked candidates.
+) -> tuple[Tensor, Tensor]:
+    """Return the contrastive loss of each anchor against marked candidates.
 
     For each anchor: -log of the positives' share in the sum of exp(cosine / temperature) over
-    positives and negatives. Vectors are normalised here; zero vectors and anchors without a
-    positive are left out. Without a usable anchor the loss is 0.
+    positives and negatives. Vectors are normalised here; zero vectors are left out.
 
     Args:
         anchors: f32[..., A, d].
@@ -96,6 +95,11 @@ def masked_info_nce(
         positive: bool[..., A, M].
         negative: bool[..., A, M], disjoint with ``positive``.
         temperature: > 0.
+
+    Returns:
+        f32[..., A], 0 at anchors without a positive, and bool[..., A], False at those.
+
+    Source: masked InfoNCE as CoLA, AICL and DCC use it.
     """
     anchor_norm, candidate_norm = anchors.norm(dim=-1), candidates.norm(dim=-1)
     usable = (anchor_norm > ZERO_NORM)[..., :, None] & (candidate_norm > ZERO_NORM)[..., None, :]
@@ -103,11 +107,10 @@ def masked_info_nce(
     one = functional.normalize(anchors, dim=-1)
     other = functional.normalize(candidates, dim=-1)
     logits = one @ other.transpose(-1, -2) / temperature
-    # exp(-1 / temperature) of the worst cosine is far above this floor, and a finite floor keeps
-    # the gradient of rows without any positive finite.
+    # A finite floor, far below every cosine / temperature, keeps the gradient of rows without
+    # any positive finite.
     floor = torch.finfo(logits.dtype).min / 2
     above = logits.masked_fill(~positive, floor).logsumexp(dim=-1)
     whole = logits.masked_fill(~(positive | negative), floor).logsumexp(dim=-1)
     has_positive = positive.any(dim=-1)
-    losses = torch.where(has_positive, whole - above, torch.zeros_like(whole))
-    return losses.sum() / has_positive.sum().clamp(min=1)
+    return torch.where(has_positive, whole - above, torch.zeros_like(whole)), has_positive

@@ -72,7 +72,9 @@ def direct_contrast(output, settings, a1):
                 if q.norm() < 1e-6 or p.norm() < 1e-6:
                     continue
                 cosines = [functional.cosine_similarity(q, p, dim=0)]
-                cosines += [functional.cosine_similarity(q, n, dim=0) for n in negative if n.norm() > 0]
+                cosines += [
+                    functional.cosine_similarity(q, n, dim=0) for n in negative if n.norm() > 0
+                ]
                 logits = torch.stack(cosines) / settings.temperature
                 losses.append(-functional.log_softmax(logits, dim=0)[0])
             total = total + sum(losses) / max(1, len(losses))
@@ -120,9 +122,13 @@ def test_every_loss_term_agrees_with_a_direct_reading(settings):
         expected = -(log_p[0, 0] / 2 + log_p[0, 2] / 2 + log_p[1, 1]) / 3
     else:
         present = torch.stack([video[0, 0], video[0, 2], video[1, 1]])
-        absent = torch.cat([logits[0, :50, 1], logits[1, :44, 0], logits[1, :44, 2], logits[2, :7].flatten()])
+        absent = torch.cat(
+            [logits[0, :50, 1], logits[1, :44, 0], logits[1, :44, 2], logits[2, :7].flatten()]
+        )
         expected = functional.binary_cross_entropy_with_logits(present, torch.ones(3))
-        expected = expected + functional.binary_cross_entropy_with_logits(absent, torch.zeros(len(absent)))
+        expected = expected + functional.binary_cross_entropy_with_logits(
+            absent, torch.zeros(len(absent))
+        )
     torch.testing.assert_close(parts["video"], expected)
 
     torch.testing.assert_close(
@@ -212,7 +218,9 @@ def test_a_video_without_labels_adds_nothing_to_cross_entropy():
 def test_gce_of_perfect_predictions_is_zero():
     targets = torch.tensor([[True, False, True]])
     mask = torch.ones(1, 3, dtype=torch.bool)
-    assert generalized_cross_entropy(targets.float(), targets, mask, 0.7).item() == pytest.approx(0, abs=1e-4)
+    assert generalized_cross_entropy(targets.float(), targets, mask, 0.7).item() == pytest.approx(
+        0, abs=1e-4
+    )
     assert generalized_cross_entropy((~targets).float(), targets, mask, 0.7).item() > 2.8
 
 
@@ -228,8 +236,12 @@ def test_info_nce_with_several_positives_by_hand():
     candidates = torch.tensor([[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0], [0.0, 0.0]])
     positive = torch.tensor([[True, True, False, True]])
     negative = torch.tensor([[False, False, True, False]])
-    got = masked_info_nce(anchors, candidates, positive, negative, 0.5)
+    got, used = masked_info_nce(anchors, candidates, positive, negative, 0.5)
     above = math.exp(2) + 1
+    assert used.tolist() == [True]
     assert got.item() == pytest.approx(-math.log(above / (above + math.exp(-2))))
-    nothing = masked_info_nce(anchors, candidates, torch.zeros_like(positive), negative, 0.5)
+    nothing, unused = masked_info_nce(
+        anchors, candidates, torch.zeros_like(positive), negative, 0.5
+    )
+    assert unused.tolist() == [False]
     assert nothing.item() == 0.0

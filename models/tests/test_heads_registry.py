@@ -67,7 +67,7 @@ def test_padding_changes_nothing(method):
     torch.testing.assert_close(together.video_scores[0], alone.video_scores[0])
 
 
-@pytest.mark.parametrize("method", [name for name in sorted(HEADS)])
+@pytest.mark.parametrize("method", sorted(HEADS))
 def test_wrong_shapes_are_refused(method):
     head = build(method)
     with pytest.raises(ContractViolation, match=r"\[B, T, 16\]"):

@@ -42,7 +42,11 @@ def cases(draw):
 def test_agrees_with_the_definition(case):
     values, start, stop, score, settings, threshold = case
     got = outer_inner_contrast(
-        np.array(values, np.float32), np.array([[start, stop]]), np.array([score]), settings, threshold
+        np.array(values, np.float32),
+        np.array([[start, stop]]),
+        np.array([score]),
+        settings,
+        threshold,
     )
     expected = direct_contrast(values, start, stop, score, settings, threshold)
     assert got[0] == pytest.approx(expected, abs=1e-9)

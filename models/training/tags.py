@@ -230,7 +230,11 @@ def _tags_from_activitynet(name: str, text: str, subset: str | None) -> Tags:
         raise TrainingDataInvalid(message)
     found: dict[str, set[str]] = {}
     for video, entry in database.items():
-        labels = [a.get("label") for a in entry.get("annotations", [])]
+        annotations = entry.get("annotations") if isinstance(entry, dict) else None
+        if not isinstance(annotations, list):
+            message = f"{video} in {name} has no list of annotations."
+            raise TrainingDataInvalid(message)
+        labels = [one.get("label") if isinstance(one, dict) else None for one in annotations]
         if not _is_label_list(labels):
             message = f"An annotation of {video} in {name} has no label."
             raise TrainingDataInvalid(message)
