@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -62,14 +63,14 @@ def _inherited(stage: Stage, instruction: str) -> list[str]:
     return [rest for one in reversed(_lineage(stage)) for rest in one.of(instruction)]
 
 
-def _compose(text: str | None = None) -> dict:
+def _compose(text: str | None = None) -> dict[str, Any]:
     content = yaml.safe_load(text or (ROOT / "docker-compose.yml").read_text())
     assert isinstance(content, dict)
     return content
 
 
 COMPOSE = _compose()
-SERVICES: dict[str, dict] = COMPOSE["services"]
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = ("api", "worker", "worker-gpu", "sweeper")
 
 

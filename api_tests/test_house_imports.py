@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ def _sources():
 
 
 def _imported_modules(source: str) -> set[str]:
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
@@ -28,12 +29,13 @@ def _imported_modules(source: str) -> set[str]:
     return found
 
 
-def _contracts() -> list[dict]:
+def _contracts() -> list[dict[str, Any]]:
     with (ROOT / "pyproject.toml").open("rb") as file:
-        return tomllib.load(file)["tool"]["importlinter"]["contracts"]
+        contracts: list[dict[str, Any]] = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    return contracts
 
 
-def _contract(name: str) -> dict:
+def _contract(name: str) -> dict[str, Any]:
     (found,) = [contract for contract in _contracts() if contract["name"] == name]
     return found
 

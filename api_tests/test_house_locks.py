@@ -3,6 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.markers import Marker
@@ -54,7 +55,7 @@ def _versions(lock: str, environment: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def _project() -> dict:
+def _project() -> dict[str, Any]:
     with (ROOT / "pyproject.toml").open("rb") as file:
         return tomllib.load(file)
 
