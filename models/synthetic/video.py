@@ -49,6 +49,8 @@ class EncodeSettings:
     def encoder_options(self) -> dict[str, str]:
         """Return the encoder's options, one thread so that the bytes repeat."""
         chosen = {"threads": "1"}
+        if self.codec == "hevc":
+            chosen["x265-params"] = "log-level=none"
         if self.crf is not None:
             chosen["crf"] = str(self.crf)
         if self.b_frames is not None:
