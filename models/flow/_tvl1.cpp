@@ -26,8 +26,8 @@ using namespace kinetag::tvl1;
 
 // Levels below this side are left out. Source: OpenCV contrib tvl1flow, calc.
 constexpr int kSmallestSide = 16;
-// Pairs one thread takes at a time: neighbours share a pyramid, more of them balance worse.
-constexpr int kPairsPerTurn = 4;
+// Most pairs one thread takes at a time: neighbours share a pyramid, more of them balance worse.
+constexpr std::size_t kPairsPerTurn = 4;
 constexpr std::size_t kAlignment = 64;
 // Planes start at different offsets inside a page, so that the same pixel of ten planes does not
 // fall into the same cache set.
@@ -195,6 +195,7 @@ struct Batch {
   const std::uint8_t* frames;
   float* flow;
   std::size_t num_pairs;
+  std::size_t pairs_per_turn;
   const Geometry& geometry;
   const Parameters& parameters;
   const Kernels& kernels;
@@ -210,9 +211,9 @@ void run_pairs(const Batch& batch, std::atomic<std::size_t>& next) {
   Pyramid later = take_pyramid(batch.geometry, buffer);
   Workspace work = take_workspace(finest, buffer);
   for (;;) {
-    const std::size_t begin = next.fetch_add(kPairsPerTurn);
+    const std::size_t begin = next.fetch_add(batch.pairs_per_turn);
     if (begin >= batch.num_pairs) return;
-    const std::size_t end = std::min(begin + kPairsPerTurn, batch.num_pairs);
+    const std::size_t end = std::min(begin + batch.pairs_per_turn, batch.num_pairs);
     const std::uint8_t* frame = batch.frames + begin * pixels;
     batch.kernels.build_pyramid(batch.geometry, frame, earlier, false);
     for (std::size_t pair = begin; pair < end; ++pair) {
@@ -226,7 +227,7 @@ void run_pairs(const Batch& batch, std::atomic<std::size_t>& next) {
 }
 
 void run_threads(const Batch& batch, int num_threads) {
-  const std::size_t turns = (batch.num_pairs + kPairsPerTurn - 1) / kPairsPerTurn;
+  const std::size_t turns = (batch.num_pairs + batch.pairs_per_turn - 1) / batch.pairs_per_turn;
   const std::size_t count = std::min<std::size_t>(std::max(num_threads, 1), turns);
   std::atomic<std::size_t> next{0};
   std::exception_ptr failure;
@@ -284,7 +285,10 @@ class Solver {
     const nb::gil_scoped_release release;
     const Plan plan(static_cast<int>(height), static_cast<int>(width), num_scales_,
                     parameters_.scale_step);
-    run_threads({in, out, num_pairs, plan.geometry(), parameters_, kernels_}, num_threads);
+    const std::size_t turns = 2 * static_cast<std::size_t>(std::max(num_threads, 1));
+    const std::size_t per_turn = std::clamp<std::size_t>(num_pairs / turns, 1, kPairsPerTurn);
+    run_threads({in, out, num_pairs, per_turn, plan.geometry(), parameters_, kernels_},
+                num_threads);
   }
 
  private:

@@ -30,7 +30,7 @@ constexpr float kCubicSlope = -0.75f;
 constexpr float kFlatGradient = 1.1920929e-07f;
 // Keeps the norm away from the inverse root of zero; its own root is far below float resolution.
 constexpr float kTinySquare = 1e-30f;
-constexpr int kMaxBlock = 8;
+constexpr int kMaxBlock = 1;
 
 KINETAG_INLINE int at_most(int a, int b) { return a < b ? a : b; }
 KINETAG_INLINE int at_least(int a, int b) { return a > b ? a : b; }

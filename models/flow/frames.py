@@ -21,9 +21,8 @@ def require_frames(grey: ByteArray) -> None:
     Raises:
         ContractViolation: dtype, number of dimensions, or size is wrong, or no frame is given.
     """
-    if not isinstance(grey, np.ndarray) or grey.dtype != np.uint8:
-        got = getattr(grey, "dtype", type(grey).__name__)
-        raise ContractViolation(f"Optical flow takes uint8 frames, got {got}.")
+    if grey.dtype != np.uint8:
+        raise ContractViolation(f"Optical flow takes uint8 frames, got {grey.dtype}.")
     if grey.ndim != FRAME_DIMENSIONS or grey.shape[0] == 0:
         message = f"Optical flow takes frames [F + 1, H, W] with F >= 0, got shape {grey.shape}."
         raise ContractViolation(message)

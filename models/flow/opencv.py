@@ -64,7 +64,7 @@ class OpenCvFlowEngine:
         try:
             with opencv_threads(self.num_threads):
                 for index in range(num_frames - 1):
-                    flow[index] = solver.calc(frames[index], frames[index + 1], None)
+                    solver.calc(frames[index], frames[index + 1], flow[index])
         except (MemoryError, cv2.error) as error:
             if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
                 raise

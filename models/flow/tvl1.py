@@ -4,7 +4,7 @@ Says nothing about which frames are neighbours or what is cropped; that is `mode
 """
 
 import warnings
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from models.errors import ContractViolation
 from models.recipe import FlowRecipe
 from models.types import ByteArray, FloatArray
 
-Implementation = Literal["auto", "native", "opencv"]
 LARGEST_LEVEL = 255
 
 
@@ -114,7 +113,10 @@ def quantize_flow(flow: FloatArray, clip_px: float) -> ByteArray:
     if not np.isfinite(scaled).all():
         raise ContractViolation("The flow holds a value that is no number.")
     scale = np.float32(LARGEST_LEVEL / (2 * clip_px))
-    return np.floor(scaled * scale + np.float32(LARGEST_LEVEL / 2 + 0.5)).astype(np.uint8)
+    levels: ByteArray = np.floor(scaled * scale + np.float32(LARGEST_LEVEL / 2 + 0.5)).astype(
+        np.uint8
+    )
+    return levels
 
 
 def dequantize_flow(levels: ByteArray) -> FloatArray:

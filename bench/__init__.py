@@ -1,0 +1,1 @@
+"""Programs that measure Kinetag; each prints its figures and writes them as one JSON object."""
