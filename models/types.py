@@ -72,6 +72,7 @@ class FeatureSet:
         recipe_digest: digest of the FeatureRecipe that made them.
         duration_seconds: of the video.
         computed_with: numeric precision and kernel versions, one and the same inside one video.
+        warnings: what went wrong while the frames were read.
     """
 
     values: FloatArray
@@ -79,6 +80,7 @@ class FeatureSet:
     recipe_digest: str
     duration_seconds: float
     computed_with: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[MediaWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
