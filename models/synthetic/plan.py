@@ -14,6 +14,8 @@ from models.synthetic.ranges import LOOKS, SCENE, TIMELINE, LooksRanges, Range
 _INSTANCE_SECONDS = dict(TIMELINE.instance_seconds)
 _LOW_ENDINGS = ("fall", "sit_down")
 _MAX_LABELS = 3
+# Gaps of a tight video may shrink to this share of what was drawn.
+_MOST_SQUEEZE = 0.7
 # Instances that do not fit are drawn again, so many times.
 _MAX_TRIES = 40
 # Left for the background before the first instance.
@@ -235,6 +237,9 @@ def _gap_lengths(
     action = sum(length for _, length, _ in performances)
     spare = seconds - action - sum(least)
     if spare < 0:
+        squeeze = (seconds - action) / sum(least)
+        if squeeze >= _MOST_SQUEEZE:
+            return [gap * squeeze for gap in least]
         message = "The video is too short for its labels; allow at least 10 seconds per label."
         raise ContractViolation(message)
     shares = dice.generator.gamma(1.5, size=len(least))
