@@ -11,6 +11,7 @@ import hashlib
 import math
 import os
 import signal
+import stat
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
@@ -108,11 +109,15 @@ class VideoSource:
 
     def __enter__(self) -> Self:
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            # Without O_NONBLOCK, opening a named pipe would wait for ever.
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             message = f"The file {self._name} cannot be opened: {error.strerror}."
             raise UnreadableVideo(message) from error
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                message = f"{self._name} is not a file."
+                raise UnreadableVideo(message)
             self._open(descriptor)
         except BaseException:
             self.close()
@@ -195,7 +200,11 @@ class VideoSource:
         except OSError as error:
             message = "The decoder process could not be started; try again later."
             raise DecoderCrashed(message) from error
-        digest = self._sha256 or _hash(descriptor)
+        try:
+            digest = self._sha256 or _hash(descriptor)
+        except OSError as error:
+            message = f"The file {self._name} cannot be read: {error.strerror}."
+            raise UnreadableVideo(message) from error
         answer = self._receive(self._limits.open_timeout_seconds)
         try:
             self._take_facts(answer, digest)

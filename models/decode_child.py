@@ -97,7 +97,7 @@ class Session:
             send_message(self._channel, self._answer(question))
 
     def _answer(self, question: dict[str, Any]) -> dict[str, Any]:
-        from models.decode_media import CODEC_ERRORS, Refusal, is_out_of_memory  # noqa: PLC0415
+        from models.decode_media import Refusal, is_out_of_memory  # noqa: PLC0415
 
         try:
             return self._handlers()[question["ask"]](question)
@@ -105,7 +105,11 @@ class Session:
             return {"error": refusal.code, "message": str(refusal)}
         except MemoryError:
             return _out_of_memory()
-        except CODEC_ERRORS as error:
+        except ChannelClosed:
+            raise
+        # A stranger's file may trip anything in FFmpeg's bindings or in our own arithmetic; to the
+        # user it is one unreadable file, never a traceback.
+        except Exception as error:  # noqa: BLE001
             if is_out_of_memory(error):
                 return _out_of_memory()
             return {
