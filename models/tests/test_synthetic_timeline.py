@@ -1,5 +1,6 @@
 """Ground truth of drawn videos: invariants over many seeds, stratification, refusals."""
 
+import hashlib
 import json
 
 import pytest
@@ -17,9 +18,10 @@ from models.synthetic import (
     plan_video,
     stratified_specs,
 )
-from models.synthetic.ranges import TIMELINE
+from models.synthetic.ranges import LOOKS, MOTION, SCENE, TIMELINE
 
 SEEDS = st.integers(min_value=0, max_value=2**40)
+FROZEN_RANGES = "c7a77ba3488d9661"
 FROZEN = [
     ("run", 1.561, 6.701),
     ("bend", 9.818, 15.034),
@@ -109,6 +111,12 @@ def test_the_frozen_timeline_of_a_seed() -> None:
     assert plan != plan_video(VideoSpec(20_001, duration_seconds=40.0))
     found = [(one.label, one.start_seconds, one.end_seconds) for one in plan.instances]
     assert found == FROZEN
+
+
+def test_the_ranges_are_frozen() -> None:
+    """The bundled model's numbers hold for these ranges; changing one means training again."""
+    content = repr((LOOKS, MOTION, TIMELINE, SCENE)).encode()
+    assert hashlib.sha256(content).hexdigest()[:16] == FROZEN_RANGES
 
 
 def test_given_labels_all_occur_and_none_makes_a_video_without_actions() -> None:
