@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import ConfigurationError
@@ -22,10 +29,14 @@ WORDS = Annotated[tuple[str, ...], NoDecode]
 class Settings(BaseSettings):
     """What an operator can choose; every field is also the variable ``KINETAG_<FIELD>``."""
 
-    model_config = SettingsConfigDict(env_prefix="KINETAG_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="KINETAG_", frozen=True, extra="ignore", populate_by_name=True
+    )
 
     data_dir: Path = Field(
         default_factory=lambda: Path(typer.get_app_dir("kinetag")),
+        # The command line's home serves too, so that models pulled by hand are found.
+        validation_alias=AliasChoices("KINETAG_DATA_DIR", "KINETAG_HOME"),
         description="Folder of the database, videos, features, results and the user's models.",
     )
     database_url: SecretStr | None = Field(
