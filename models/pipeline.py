@@ -15,7 +15,7 @@ import torch
 from models.decode import VideoSource
 from models.feature_store import FeatureStore
 from models.features import ExtractorSettings, FeatureExtractor
-from models.localize.segments import clip_score, labels_seen, localize_activations
+from models.localize.segments import clip_score, localize_activations
 from models.modelcard import LoadedModel, find_model
 from models.prediction import predict
 from models.recipe import FeatureRecipe
@@ -126,7 +126,7 @@ class Localizer:
             recipe_digest=self.recipe.digest,
             computed_with=features.computed_with,
             segments=segments,
-            labels_seen=labels_seen(activations, self._model.card.proposals),
+            labels_seen=_labels_seen(activations, self._model.card.proposals.class_threshold),
             warnings=(*self._model.card.warnings, *features.warnings),
             activations=activations,
             snippet_seconds=grid.snippet_seconds(),
@@ -154,6 +154,12 @@ def _scaled(on_progress: ProgressCallback | None, share: float) -> ProgressCallb
 def _report(on_progress: ProgressCallback | None, stage: str, fraction: float) -> None:
     if on_progress is not None:
         on_progress(Progress(stage, fraction))
+
+
+def _labels_seen(activations: Activations, threshold: float) -> dict[str, float]:
+    """Return the video scores of the classes that were localized."""
+    scores = zip(activations.classes, activations.video_scores.tolist(), strict=True)
+    return {label: score for label, score in scores if score >= threshold}
 
 
 def _to_segments(

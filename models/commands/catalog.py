@@ -1,0 +1,128 @@
+"""`kinetag models`: which models are here, what they are, and how published ones get here."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from models.errors import PipelineError, ResourceError
+
+models_app = typer.Typer(no_args_is_help=True, help="List, show and pull models.")
+
+EXIT_WEIGHTS = 4
+EXIT_MACHINE = 5
+HomeOption = Annotated[
+    Path,
+    typer.Option(
+        "--home",
+        envvar="KINETAG_HOME",
+        help="Folder of Kinetag's models, weights and stored features.",
+    ),
+]
+DEFAULT_HOME = Path(typer.get_app_dir("kinetag"))
+
+
+def _fail(error: PipelineError) -> NoReturn:
+    sys.stderr.write(f"{error} [{error.code}]\n")
+    status = EXIT_MACHINE if isinstance(error, ResourceError) else EXIT_WEIGHTS
+    raise typer.Exit(status) from error
+
+
+@models_app.command("list")
+def list_(
+    home: HomeOption = DEFAULT_HOME,
+    json_: Annotated[bool, typer.Option("--json", help="One JSON array for machines.")] = False,
+) -> None:
+    """List the models on this machine and the published ones that can be pulled."""
+    from models.catalog import CATALOG
+    from models.modelcard import list_models
+    from models.pipeline import model_folders
+
+    cards = [card for _, card in list_models(model_folders(home))]
+    if json_:
+        rows = [
+            {
+                "name": card.name,
+                "version": card.version,
+                "method": card.method,
+                "classes": list(card.classes),
+                "recipe": card.recipe.digest,
+                "licence": card.licence,
+            }
+            for card in cards
+        ]
+        sys.stdout.write(json.dumps(rows, ensure_ascii=False) + "\n")
+        return
+    table = Table("model", "head", "classes", "recipe", "licence")
+    for card in cards:
+        table.add_row(
+            card.identity, card.method, str(len(card.classes)), card.recipe.name, card.licence
+        )
+    console = Console()
+    console.print(table)
+    pullable = ", ".join(name for name, record in CATALOG.items() if record.recipe.weights)
+    console.print(f"published, to be had with `kinetag models pull NAME`: {pullable}")
+
+
+@models_app.command()
+def show(
+    model: Annotated[str, typer.Argument(help="NAME[@VERSION]")], home: HomeOption = DEFAULT_HOME
+) -> None:
+    """Print a model's card as JSON: classes, recipe, training, metrics, licence."""
+    from models.modelcard import find_model
+    from models.pipeline import model_folders
+
+    try:
+        card = find_model(model, model_folders(home)).card
+    except PipelineError as error:
+        _fail(error)
+    sys.stdout.write(json.dumps(card.to_json(), indent=2, ensure_ascii=False) + "\n")
+
+
+@models_app.command()
+def pull(
+    name: Annotated[str, typer.Argument(help="i3d-kinetics400")], home: HomeOption = DEFAULT_HOME
+) -> None:
+    """Download published weights, verify them, convert them to safetensors, make them a model.
+
+    After ``kinetag models pull i3d-kinetics400`` the model ``kinetics400`` answers with the 400
+    Kinetics actions.
+    """
+    from models.catalog import MEBIBYTE, find_record
+    from models.commands.pull import pull_model
+
+    console = Console(stderr=True)
+    try:
+        record = find_record(name)
+        size = sum(one.approximate_bytes for one in record.files) / MEBIBYTE
+        console.print(f"{record.name}: {record.note}")
+        console.print(f"about {size:.0f} MiB from {record.origin}, licence {record.licence}")
+        with _download_bar(console) as on_progress:
+            identity = pull_model(record, home / "models" / record.name, on_progress)
+    except PipelineError as error:
+        _fail(error)
+    console.print(f"ready: kinetag localize --model {identity} FILE")
+
+
+@contextmanager
+def _download_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a callback that shows a bar per file on a terminal and one plain line otherwise."""
+    tasks: dict[str, TaskID] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+
+        def report(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=total)
+                if not console.is_terminal:
+                    console.print(f"downloading {name}")
+            bar.update(tasks[name], completed=done, total=total)
+
+        yield report
