@@ -118,7 +118,8 @@ def load_runs(folder: Path, recipe: FlowRecipe) -> list[ByteArray]:
         if key in seen:
             continue
         seen.add(key)
-        kind = moving if _mean_motion_px(engine.compute(run, recipe)) >= MOVING_PX else still
+        slowest = min(_mean_motion_px(flow) for flow in np.asarray(engine.compute(run, recipe)))
+        kind = moving if slowest >= MOVING_PX else still
         if len(kind) < NUM_RUNS // 2:
             kind.append(run)
         if len(moving) + len(still) == NUM_RUNS:

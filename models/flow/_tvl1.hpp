@@ -67,10 +67,9 @@ struct Workspace {
   float* residual;  // constant part of rho times -1 / |gradient|^2
   float* inverse;   // -1 / |gradient|^2, zero where the gradient vanishes
   float* rows;      // kScratchRows rows
-  std::size_t plane_floats;  // of one plane, counted from `row_above` of its origin
 };
 
-inline constexpr int kScratchRows = 24;
+inline constexpr int kScratchRows = 12;
 
 struct Kernels {
   const char* name;

@@ -4,9 +4,8 @@
 // 2007), with the discretisation, the pyramid and the stopping rule of OpenCV contrib's
 // DualTVL1OpticalFlow. Done differently here: the dual variables carry the factor theta, so that
 // the primal step needs no product with it; the threshold step is a clamp of rho / |gradient|^2;
-// primal step of row y and dual step of row y - 1 are one pass; several iterations follow each
-// other a row apart, so that a row is used again while it is in the cache; norms and quotients
-// are approximate to about 2^-14.
+// primal step of row y and dual step of row y - 1 are one pass; norms and quotients are
+// approximate to about 2^-14.
 #pragma once
 
 #include "_tvl1.hpp"
@@ -30,7 +29,6 @@ constexpr float kCubicSlope = -0.75f;
 constexpr float kFlatGradient = 1.1920929e-07f;
 // Keeps the norm away from the inverse root of zero; its own root is far below float resolution.
 constexpr float kTinySquare = 1e-30f;
-constexpr int kMaxBlock = 1;
 
 KINETAG_INLINE int at_most(int a, int b) { return a < b ? a : b; }
 KINETAG_INLINE int at_least(int a, int b) { return a > b ? a : b; }
@@ -311,40 +309,12 @@ float relax_row(const Planes& q, int y, const Level& level, const Constants& c) 
   return sum_of_lanes(change);
 }
 
-// Runs `count` iterations, each one row behind the one before; changes[k] is the squared change
-// of the flow in iteration k, summed over the image.
-void relax(const Planes& q, const Level& level, const Constants& c, int count, float* changes) {
-  double sums[kMaxBlock] = {};
-  for (int step = 0; step < level.height + count; ++step) {
-    const int first = at_least(step - level.height, 0);
-    const int last = at_most(step, count - 1);
-    for (int k = first; k <= last; ++k) {
-      const int y = step - k;
-      if (y == 0) {
-        sums[k] += relax_row<Row::kFirst>(q, y, level, c);
-      } else if (y < level.height) {
-        sums[k] += relax_row<Row::kMiddle>(q, y, level, c);
-      } else {
-        relax_row<Row::kPastLast>(q, y, level, c);
-      }
-    }
-  }
-  for (int k = 0; k < count; ++k) changes[k] = static_cast<float>(sums[k]);
-}
-
-// How many iterations may run before the change is looked at again, so that stopping is hardly
-// ever noticed late: most of the way to the bound, were the decay to go on as it did last.
-int next_block(float previous, float current, float bound, int remaining) {
-  int block = 1;
-  if (current < previous) {
-    const float ratio = current / previous;
-    float reached = current * ratio;
-    while (block < kMaxBlock && reached * ratio > bound) {
-      reached *= ratio;
-      ++block;
-    }
-  }
-  return at_most(block, remaining);
+// One iteration over the whole image; returns the squared change of the flow, summed up.
+float relax(const Planes& q, const Level& level, const Constants& c) {
+  double change = relax_row<Row::kFirst>(q, 0, level, c);
+  for (int y = 1; y < level.height; ++y) change += relax_row<Row::kMiddle>(q, y, level, c);
+  relax_row<Row::kPastLast>(q, level.height, level, c);
+  return static_cast<float>(change);
 }
 
 void clear_plane(float* plane, const Level& level) {
@@ -371,25 +341,11 @@ void settle(const Level& level, const Parameters& parameters, const Constants& c
       for (int i = 0; i < 2; ++i) median(level, work.u[i], work.spare[i], work.rows);
       swap_flow(work);
     }
-    const Planes planes{work.u[0],       work.u[1],       work.p[0],     work.p[1],    work.p[2],
-                        work.p[3],       work.gradient_x, work.gradient_y, work.residual,
-                        work.inverse};
-    float previous = 0.0f;
-    float current = 0.0f;
-    for (int done = 0; done < parameters.inner_iterations;) {
-      const int count =
-          next_block(previous, current, bound, parameters.inner_iterations - done);
-      float changes[kMaxBlock];
-      relax(planes, level, c, count, changes);
-#ifdef KINETAG_TRACE
-      KINETAG_TRACE(level, outer, done, count, changes, bound);
-#endif
-      for (int k = 0; k < count; ++k) {
-        if (!(changes[k] > bound)) return;
-      }
-      previous = count > 1 ? changes[count - 2] : current;
-      current = changes[count - 1];
-      done += count;
+    const Planes planes{work.u[0],     work.u[1],       work.p[0],       work.p[1],
+                        work.p[2],     work.p[3],       work.gradient_x, work.gradient_y,
+                        work.residual, work.inverse};
+    for (int inner = 0; inner < parameters.inner_iterations; ++inner) {
+      if (!(relax(planes, level, c) > bound)) return;
     }
   }
 }
