@@ -58,7 +58,7 @@ def test_processes_may_migrate_at_the_same_time(tmp_path):
     url = f"sqlite:///{tmp_path / 'fresh.db'}"
     runs = [
         subprocess.Popen([sys.executable, "-c", MIGRATE, url], stderr=subprocess.PIPE)
-        for _ in range(3)
+        for _ in range(2)
     ]
     for run in runs:
         _, errors = run.communicate(timeout=60)
@@ -83,7 +83,7 @@ def test_processes_may_migrate_at_the_same_time(tmp_path):
 def test_the_database_refuses_impossible_jobs(engine, add_job, change):
     add_job()
     with pytest.raises(IntegrityError), transaction(engine) as session:
-        session.execute(text(f"UPDATE jobs SET {change}"))
+        session.execute(text(f"UPDATE jobs SET {change}"))  # noqa: S608 - from above
 
 
 @pytest.mark.parametrize(
@@ -101,20 +101,23 @@ def test_the_database_refuses_impossible_jobs(engine, add_job, change):
 def test_the_database_refuses_impossible_tasks(engine, add_job, change):
     add_job()
     with pytest.raises(IntegrityError), transaction(engine) as session:
-        session.execute(text(f"UPDATE tasks SET {change}"))
+        session.execute(text(f"UPDATE tasks SET {change}"))  # noqa: S608 - from above
 
 
 @pytest.mark.parametrize(("kind", "index"), [("plan", 0), ("join", 0), ("chunk", 3)])
 def test_no_job_has_a_task_twice(engine, add_job, kind, index):
     job_id = add_job()
-    with pytest.raises(IntegrityError), transaction(engine) as session:
-        for _ in range(2):
-            session.add(
-                TaskRecord(
-                    id=new_id("task"), job_id=job_id, kind=kind, index=index, status="ready",
-                    run_after=MOMENT, created_at=MOMENT,
-                )
-            )  # fmt: skip
+
+    def insert():
+        row = TaskRecord(id=new_id("task"), job_id=job_id, kind=kind, index=index, status="ready",
+                         run_after=MOMENT, created_at=MOMENT)  # fmt: skip
+        with transaction(engine) as session:
+            session.add(row)
+
+    if kind != "plan":
+        insert()
+    with pytest.raises(IntegrityError):
+        insert()
 
 
 def test_a_job_has_one_result(engine, add_job):
@@ -146,10 +149,15 @@ def test_event_ids_are_never_used_twice(engine, core, add_job):
 
 def test_a_failed_transaction_leaves_nothing(engine, core, add_job):
     job_id = add_job()
-    with pytest.raises(RuntimeError), transaction(engine) as session:
-        session.get_one(JobRecord, job_id).tag = "changed"
-        session.flush()
-        raise RuntimeError
+
+    def change_and_fail():
+        with transaction(engine) as session:
+            session.get_one(JobRecord, job_id).tag = "changed"
+            session.flush()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        change_and_fail()
     assert get_job(core, job_id).job.tag is None
 
 
@@ -188,14 +196,15 @@ def test_an_old_sqlite_library_means_no_wal_and_an_error_in_the_log(tmp_path, mo
     assert logged == ["sqlite_library_old"]
 
 
-def test_writers_begin_immediately_and_readers_do_not_wait(tmp_path, migrated_sqlite, monkeypatch):
+def test_writers_begin_immediately_and_readers_do_not_wait(migrated_sqlite, monkeypatch):
     monkeypatch.setattr(store_module, "BUSY_TIMEOUT_MS", 50)
     engine = create_engine_for(f"sqlite:///{migrated_sqlite}")
-    with transaction(engine):
+    with transaction(engine) as writer:
+        writer.execute(select(JobRecord))
         with reading(engine) as session:
             assert session.execute(select(JobRecord)).first() is None
-        with pytest.raises(DatabaseUnavailable), transaction(engine):
-            pytest.fail("two writers at once")
+        with pytest.raises(DatabaseUnavailable), transaction(engine) as session:
+            session.execute(select(JobRecord))
     engine.dispose()
 
 

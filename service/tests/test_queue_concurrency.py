@@ -79,7 +79,7 @@ def test_every_task_goes_to_one_of_several_processes(engine, database_url, add_j
             stdout=subprocess.PIPE,
             text=True,
         )
-        for number in range(3)
+        for number in range(2)
     ]
     for worker in workers:
         assert worker.stdout.readline() == "ready\n"
