@@ -1,0 +1,324 @@
+"""Black-box equipment: a real `kinetag up` per test, drawn videos, a tiny model, process census."""
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+from sqlalchemy import select as sql_select
+
+from service.jobs.records import EventRecord, ResultRecord
+from service.jobs.store import create_engine_for, reading
+
+ROOT = Path(__file__).resolve().parents[1]
+START_SECONDS = 120.0
+STOP_SECONDS = 45.0
+JOB_SECONDS = 240.0
+LOOK_SECONDS = 0.05
+MODEL = "tiny@1"
+WIDTH_PX, HEIGHT_PX, FPS = 64, 48, 25
+ENDED = {"succeeded", "failed", "canceled"}
+
+
+def pause(seconds: float = LOOK_SECONDS) -> None:
+    """Give way between two looks at a condition with a deadline."""
+    select.select([], [], [], seconds)
+
+
+def until(look: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Look again and again until something true comes back; fail after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        pause()
+    pytest.fail(f"{what} did not happen within {seconds:g} s")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One row of the process table; ``started`` tells a reused pid apart."""
+
+    pid: int
+    parent: int
+    session: int
+    started: int
+    command: str
+
+
+def process_table() -> list[Process]:
+    """Read all processes but zombies, which run nothing any more."""
+    table = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            fields = (folder / "stat").read_text().rpartition(") ")[2].split()
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if fields[0] != "Z":
+            numbers = (int(fields[1]), int(fields[3]), int(fields[19]))
+            table.append(Process(int(folder.name), *numbers, command.strip()))
+    return table
+
+
+@dataclass
+class Service:
+    """A running `kinetag up` and a client of it."""
+
+    folder: Path
+    options: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    seen: dict[tuple[int, int], Process] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """Start it and wait until it says where it is."""
+        self.log = (self.folder.parent / f"{self.folder.name}.log").open("ab")
+        self.process = subprocess.Popen(
+            self.command(),
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **self.environment},
+            start_new_session=True,
+        )
+        self.ready = until(self._read_ready, START_SECONDS, f"the start ({self.log.name})")
+        self.client = httpx2.Client(base_url=self.ready["url"], timeout=60)
+
+    def command(self) -> list[str]:
+        """The command line."""
+        up = [sys.executable, "-m", "kinetag", "up", "--data", str(self.folder), "--port", "0"]
+        return [*up, *self.options]
+
+    def _read_ready(self) -> dict[str, Any] | None:
+        assert self.process.poll() is None, f"it ended at its start: {self.read_log()}"
+        path = self.folder / "run" / "up.json"
+        if not path.exists():
+            return None
+        document: dict[str, Any] = json.loads(path.read_text())
+        return document
+
+    def read_log(self) -> str:
+        """What all its processes wrote, without the lines about single requests."""
+        lines = Path(self.log.name).read_text(errors="replace").splitlines(keepends=True)
+        return "".join(line for line in lines if "service.api.guards" not in line)
+
+    @staticmethod
+    def until(look: Callable[[], Any], seconds: float, what: str) -> Any:
+        """As the function of that name, for tests."""
+        return until(look, seconds, what)
+
+    def pids(self) -> dict[str, int]:
+        """Present process ids of its direct children by name."""
+        document = self._read_ready()
+        assert document is not None
+        pids: dict[str, int] = document["pids"]
+        return pids
+
+    def family(self) -> list[Process]:
+        """Everything that belongs to it now, by session or descent; remembered for later."""
+        table = process_table()
+        sessions = {self.process.pid, *self.ready["pids"].values()}
+        sessions |= {process.session for process in self.seen.values()}
+        pids = {process.pid for process in table if process.session in sessions}
+        grown = True
+        while grown:
+            more = {process.pid for process in table if process.parent in pids} - pids
+            grown = bool(more)
+            pids |= more
+        found = [process for process in table if process.pid in pids]
+        self.seen.update({(process.pid, process.started): process for process in found})
+        return found
+
+    def survivors(self) -> list[Process]:
+        """Whatever of the family, or of its sessions, still runs."""
+        sessions = {self.process.pid, *(process.session for process in self.seen.values())}
+        return [
+            process
+            for process in process_table()
+            if (process.pid, process.started) in self.seen or process.session in sessions
+        ]
+
+    def stop(self) -> int:
+        """TERM, as an operator would; return the exit status."""
+        self.family()
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_SECONDS)
+
+    def close(self) -> None:
+        """Leave nothing behind, whatever the test did."""
+        if self.process.poll() is None:
+            self.family()
+            self.process.kill()
+            self.process.wait()
+        until(lambda: not self.survivors(), 20, "the end of all processes")
+        self.client.close()
+        self.log.close()
+
+    def submit(self, video: Path, **form: str) -> str:
+        """Upload a video; return the job's address."""
+        with video.open("rb") as file:
+            answer = self.client.post(
+                "/v1/jobs", files={"video": (video.name, file)}, data={"model": MODEL, **form}
+            )
+        assert answer.status_code == 202, answer.text
+        location: str = answer.headers["location"]
+        return location
+
+    def job(self, location: str) -> dict[str, Any]:
+        """The job as users see it."""
+        document: dict[str, Any] = self.client.get(location).raise_for_status().json()
+        return document
+
+    def wait(self, location: str) -> dict[str, Any]:
+        """Wait until a job has ended."""
+
+        def look() -> dict[str, Any] | None:
+            answer = self.client.get(location, params={"wait": 2}).raise_for_status()
+            job: dict[str, Any] = answer.json()
+            return job if job["status"] in ENDED else None
+
+        return until(look, JOB_SECONDS, f"the end of {location} ({self.log.name})")
+
+    def events(self, location: str, kind: str) -> list[dict[str, Any]]:
+        """Details of a job's events of one type, in order, straight from the database."""
+        engine = create_engine_for(f"sqlite:///{self.folder / 'kinetag.db'}")
+        try:
+            with reading(engine) as session:
+                statement = (
+                    sql_select(EventRecord.details)
+                    .where(EventRecord.job_id == location.rpartition("/")[2])
+                    .where(EventRecord.type == kind)
+                    .order_by(EventRecord.id)
+                )
+                return list(session.execute(statement).scalars())
+        finally:
+            engine.dispose()
+
+    def count_results(self, location: str) -> int:
+        """Rows of results of a job."""
+        engine = create_engine_for(f"sqlite:///{self.folder / 'kinetag.db'}")
+        try:
+            with reading(engine) as session:
+                statement = sql_select(ResultRecord).where(
+                    ResultRecord.job_id == location.rpartition("/")[2]
+                )
+                return len(session.execute(statement).all())
+        finally:
+            engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with random narrow weights: right in every shape, knowing nothing."""
+    import safetensors.torch
+    import torch
+
+    from models.backbones.registry import build_backbone
+    from models.config import AiclSettings, settings_to_json
+    from models.heads.base import HeadSpec
+    from models.heads.registry import build_head
+    from models.modelcard import ModelCard, save_model
+    from models.recipe import FeatureRecipe
+
+    folder = tmp_path_factory.mktemp("models") / MODEL
+    folder.mkdir()
+    torch.manual_seed(7)
+    narrow = {"short_side_px": 64, "crop_px": 64, "width": 0.125, "stream_width": 128}
+    recipe = FeatureRecipe(name="tiny", **narrow)
+    digests = []
+    for stream in recipe.streams:
+        network = build_backbone(recipe, stream, num_classes=4)
+        content = safetensors.torch.save(network.state_dict())
+        (folder / f"{stream}.safetensors").write_bytes(content)
+        digests.append((stream, _sha256(content)))
+    recipe = FeatureRecipe(name="tiny", **narrow, weights=tuple(digests))
+    settings = AiclSettings(width=32)
+    classes = ("alpha", "beta")
+    head = build_head("aicl", HeadSpec.for_recipe(classes, recipe), settings)
+    card = ModelCard(
+        name="tiny",
+        version="1",
+        method="aicl",
+        classes=classes,
+        recipe=recipe,
+        head_settings=settings_to_json(settings),
+    )
+    save_model(folder, card, _Untrained(head, recipe.feature_width))
+    return folder
+
+
+@dataclass
+class _Untrained:
+    head: Any
+    width: int
+
+    @property
+    def standardize_mean(self) -> Any:
+        return np.zeros(self.width, np.float32)
+
+    @property
+    def standardize_std(self) -> Any:
+        return np.ones(self.width, np.float32)
+
+
+def _sha256(content: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture(scope="session")
+def draw_video(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Path]:
+    """Returns (seconds) -> path of an encoded video with a moving square; each length once."""
+    import av
+
+    folder = tmp_path_factory.mktemp("videos")
+
+    def draw(seconds: float) -> Path:
+        path = folder / f"square-{seconds:g}.mp4"
+        if path.exists():
+            return path
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("mpeg4", rate=FPS)
+            stream.width, stream.height, stream.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
+            for index in range(round(seconds * FPS)):
+                image = np.full((HEIGHT_PX, WIDTH_PX, 3), 40, np.uint8)
+                left = index * 2 % (WIDTH_PX - 16)
+                image[10:26, left : left + 16] = (200, 120, index % 256)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode())
+        return path
+
+    return draw
+
+
+@pytest.fixture
+def start_service(tmp_path: Path, tiny_model: Path) -> Iterator[Callable[..., Service]]:
+    """Returns (*options, **environment) -> a running service with the tiny model installed."""
+    started: list[Service] = []
+
+    def start(*options: str, **environment: str) -> Service:
+        folder = tmp_path / f"data-{len(started)}"
+        shutil.copytree(tiny_model, folder / "models" / tiny_model.name)
+        service = Service(folder, options, environment)
+        started.append(service)
+        service.start()
+        return service
+
+    yield start
+    for service in started:
+        service.close()
