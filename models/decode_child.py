@@ -89,6 +89,9 @@ class Session:
 
     def serve(self) -> None:
         """Answer questions one after the other."""
+        # Everything is loaded before limits bind, so that a failed import can only mean memory.
+        import models.decode_frames  # noqa: F401, PLC0415
+
         while True:
             try:
                 question = receive_message(self._channel)
@@ -103,7 +106,7 @@ class Session:
             return self._handlers()[question["ask"]](question)
         except Refusal as refusal:
             return {"error": refusal.code, "message": str(refusal)}
-        except MemoryError:
+        except (MemoryError, ImportError):
             return _out_of_memory()
         except ChannelClosed:
             raise

@@ -36,6 +36,8 @@ MATRIX_ENTRIES = 9
 PREROLL_GROUPS = 1
 # Decoding on is cheaper than seeking when this few packets lie between.
 SEEK_GAIN_PACKETS = 64
+# A seek may land behind the key frame (MPEG-TS seeks by decoding time): then ask for earlier.
+SEEK_MARGINS_SECONDS = (0.0, 1.0, 5.0, 30.0)
 # How many key frames before the wanted one a seek may land.
 MAX_KEYS_BACK = 4096
 LOST = "frames_lost"
@@ -145,11 +147,17 @@ class PictureStream:
         self._packets = packets_of(self._container, lambda: True)
 
     def seek(self, key: int) -> bool:
-        """Go to the key frame with this number; False if the file does not lead there."""
-        log = self._medium.log
-        target = int(log.key_pts[key])
-        if target == NO_TIME or self._medium.timeline.repaired_seconds:
+        """Go to this key frame or one before it; False if the file does not lead there."""
+        timeline = self._medium.timeline
+        target = int(self._medium.log.key_pts[key])
+        if target == NO_TIME or timeline.repaired_seconds:
             return False
+        margins = (round(seconds / float(timeline.time_base)) for seconds in SEEK_MARGINS_SECONDS)
+        return any(self._seek_to(target - margin, key) for margin in margins)
+
+    def _seek_to(self, target: int, key: int) -> bool:
+        """Decode from the first key frame behind a seek, if it is known and not too late."""
+        log = self._medium.log
         try:
             self._container.seek(target, stream=self._stream, backward=True)
         except CODEC_ERRORS:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
+PROBE_PIXELS_FACTOR = 8
 IO_BUFFER_BYTES = 1 << 16
 # Read errors in a row, without a packet between them, before the rest counts as lost.
 MAX_READ_ERRORS = 32
@@ -41,7 +42,7 @@ TRUNCATION_SHARE = 0.02
 CODEC_ERRORS = (av.error.FFmpegError, ValueError, OSError)
 
 
-class Refusal(Exception):  # noqa: N818 - an answer to the parent
+class Refusal(Exception):
     """The file cannot be used; carries the code and the sentence for the user."""
 
     def __init__(self, code: str, sentence: str) -> None:
@@ -99,7 +100,8 @@ def open_container(descriptor: int, limits: DecodeLimits) -> "InputContainer":
             "format_whitelist": ",".join(FORMATS),
             "codec_whitelist": ",".join(CODECS),
             "protocol_whitelist": "none",
-            "max_pixels": str(limits.max_pixels),
+            # Generous while probing, so that a picture too large can be refused by its size.
+            "max_pixels": str(PROBE_PIXELS_FACTOR * limits.max_pixels),
             "max_streams": str(limits.max_streams),
         },
         metadata_errors="replace",

@@ -52,7 +52,7 @@ class DecodeLimits:
     max_open_files: int = 32
 
 
-class ChannelClosed(Exception):  # noqa: N818 - a state of the peer, not a fault of ours
+class ChannelClosed(Exception):
     """The other side is gone."""
 
 

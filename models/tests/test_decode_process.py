@@ -171,7 +171,7 @@ def test_processor_time_is_bounded(clip):
 def test_too_little_memory_is_an_error_of_the_machine(tmp_path):
     path = write_clip(tmp_path / "big.avi", Clip("mjpeg", 2, size=(4096, 4096),
                                                  pix_fmt="yuvj420p"))  # fmt: skip
-    with pytest.raises((OutOfMemory, DecoderCrashed)), opened(path, memory_bytes=300 << 20):
+    with pytest.raises(OutOfMemory), opened(path, memory_bytes=300 << 20):
         pass
 
 
@@ -259,10 +259,10 @@ def test_nothing_leaks(clip, tmp_path):
             probe(broken)
 
     use()
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = sorted(Path("/proc/self/fd").iterdir())
     for _ in range(3):
         use()
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
 
 
 def _read_in_daemon(path, answer):
