@@ -32,8 +32,11 @@ CODECS_FOR_PEOPLE = (
 )
 # Streams whose clocks may jump: broadcasts are cut and joined, recorders restart theirs.
 DISCONTINUOUS_FORMATS = frozenset({"mpegts", "mpeg", "flv"})
-# Codecs with packets that are never shown; a packet without a picture is no loss there.
-HIDDEN_FRAME_CODECS = frozenset({"vp8", "vp9", "libdav1d", "av1", "mpeg4"})
+# Codecs with packets that need not show a picture of their own (AV1 repeats, "not coded" frames of
+# MPEG-4 part 2): a packet without a picture is no loss there.
+REPEATING_CODECS = frozenset({"libdav1d", "av1", "mpeg4"})
+# AVI has no presentation times; what FFmpeg makes up for these codecs is wrong with B-frames.
+ORDERLESS_AVI_CODECS = frozenset({"h264", "hevc"})
 
 SNIFF_BYTES = 4096
 _TS_PACKET_BYTES = (188, 192)
@@ -93,6 +96,27 @@ def sniff(head: bytes) -> Sniffed:
     if _is_text(head):
         return Sniffed("a text", "unreadable_video")
     return Sniffed("unknown bytes", None)
+
+
+def never_shown(codec: str, first: int, last: int) -> bool:
+    """Tell whether a packet of VP8 or VP9 only serves as a reference, from two of its bytes.
+
+    Args:
+        codec: FFmpeg's name of the decoder.
+        first: the packet's first byte.
+        last: the packet's last byte.
+
+    Source: RFC 6386 §9.1 (show_frame is bit 4); VP9 bitstream specification §6.2 and Annex B
+    (uncompressed header; a superframe's last byte starts with the bits 110 and it shows one frame).
+    """
+    if codec == "vp8":
+        return not first & 0x10
+    if codec != "vp9" or last & 0xE0 == 0xC0:  # noqa: PLR2004 - bit patterns of the specification
+        return False
+    profile_bits = first & 0x30
+    header = first if profile_bits == 0x30 else first >> 1  # noqa: PLR2004 - profile 3: one more bit
+    shows_existing, shows_frame = header & 0x04, header & 0x01
+    return not shows_existing and not shows_frame
 
 
 def _is_transport_stream(head: bytes) -> bool:

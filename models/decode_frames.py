@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from models.decode_formats import HIDDEN_FRAME_CODECS
+from models.decode_formats import REPEATING_CODECS
 from models.decode_media import (
     CODEC_ERRORS,
     Medium,
@@ -38,6 +38,8 @@ PREROLL_GROUPS = 1
 SEEK_GAIN_PACKETS = 64
 # A seek may land behind the key frame (MPEG-TS seeks by decoding time): then ask for earlier.
 SEEK_MARGINS_SECONDS = (0.0, 1.0, 5.0, 30.0)
+# Source: H.264 and HEVC, largest decoded picture buffer.
+MAX_REORDER = 16
 # How many key frames before the wanted one a seek may land.
 MAX_KEYS_BACK = 4096
 LOST = "frames_lost"
@@ -115,8 +117,6 @@ class PictureStream:
         self._ready: deque[Picture] = deque()
         self._packets: Iterator[Packet[Any]] = iter(())
         self._last_rank = -1
-        self._delay: int | None = None
-        self._start_index = 0
         self._flushed = False
         self.errors = 0
         self.interlaced = False
@@ -138,10 +138,9 @@ class PictureStream:
         self._begin(0)
 
     def _begin(self, index: int) -> None:
-        self.position = self._start_index = index
+        self.position = index
         self._ready.clear()
         self._last_rank = -1
-        self._delay = None
         self.errors = 0
         self._flushed = False
         self._packets = packets_of(self._container, lambda: True)
@@ -170,7 +169,7 @@ class PictureStream:
             found = self._key_of(packet, key)
             if found is None:
                 return False
-            self.position = self._start_index = int(log.key_index[found])
+            self.position = int(log.key_index[found])
             self._decode(packet)
             return True
         return False
@@ -237,14 +236,13 @@ class PictureStream:
     def _rank_of(self, frame: "VideoFrame") -> int:
         if not self._medium.timeline.by_order:
             return -1 if frame.pts is None else int(frame.pts)
-        # Without presentation times the place is the packet just fed, less the decoder's delay.
-        fed = self.position - 1
-        if self._delay is None:
-            self._delay = fed - self._start_index
-        if self._flushed:
-            return self._last_rank + 1
-        rank = int(self._medium.timeline.rank[max(0, fed - self._delay)])
-        return rank if rank >= 0 else self._last_rank + 1
+        # Without presentation times pictures take the places in turn, past those known as lost;
+        # a decoder never lags further behind the packet just fed than it can reorder.
+        rank = self._last_rank + 1
+        while rank < len(self.failed) and self.failed[rank]:
+            rank += 1
+        fed = int(self._medium.timeline.rank[self.position - 1])
+        return rank if self._flushed else max(rank, fed - MAX_REORDER)
 
 
 class GridFrames:
@@ -327,7 +325,7 @@ class GridFrames:
             return DAMAGED if picture.damaged else None
         if picture.rank > rank or 1 in self._stream.failed[picture.rank + 1 : rank + 1]:
             return LOST
-        silent = self._medium.codec in HIDDEN_FRAME_CODECS or self._stream.interlaced
+        silent = self._medium.codec in REPEATING_CODECS or self._stream.interlaced
         return None if silent else LOST
 
     def _can_continue(self, rank: int) -> bool:

@@ -19,7 +19,9 @@ from models.decode_formats import (
     DISCONTINUOUS_FORMATS,
     FORMATS,
     FORMATS_FOR_PEOPLE,
+    ORDERLESS_AVI_CODECS,
     SNIFF_BYTES,
+    never_shown,
     sniff,
 )
 from models.decode_protocol import DecodeLimits, DescriptorFile
@@ -313,6 +315,7 @@ def _scan_stream(
         discontinuous = bool(DISCONTINUOUS_FORMATS & set(name.split(",")))
         log = PacketLog(stream.time_base or MICROSECOND, repair_clock=discontinuous)
         ends = _Ends(container, stream)
+        codec = codec_name(stream)
         for packet in packets_of(container, ends.give_up):
             beat()
             ends.add(packet)
@@ -322,22 +325,28 @@ def _scan_stream(
                 (packet.pts, packet.dts, packet.duration or 0),
                 packet.pos,
                 key=packet.is_keyframe,
-                hidden=packet.is_discard,
+                hidden=packet.is_discard or _never_shown(codec, packet),
             )
             if len(log) > limits.max_frames:
                 raise Refusal(
                     "too_long", f"The video has more than {limits.max_frames} frames, the limit."
                 )
         if name == "avi" and len(log):
+            if codec in ORDERLESS_AVI_CODECS:
+                log.distrust_presentation_times()
             _follow_avi_index(log, stream)
         timeline = build_timeline(log, float(stream.average_rate or 0)) if len(log) else None
-        codec = codec_name(stream)
     if timeline is None:
         return None
     _check_duration(timeline.duration_seconds, limits)
     log.forget_packets()
     notes = _notes(timeline, ends)
     return Medium(descriptor, limits, index, name, codec, timeline, log, notes)
+
+
+def _never_shown(codec: str, packet: "Packet[Any]") -> bool:
+    content = memoryview(packet)
+    return never_shown(codec, content[0], content[-1])
 
 
 def _follow_avi_index(log: PacketLog, stream: "VideoStream") -> None:

@@ -79,6 +79,11 @@ class PacketLog:
             self._latest = shown_at
             self.last_duration = duration
 
+    def distrust_presentation_times(self) -> None:
+        """Forget presentation times unless they are the decoding times, that is, not reordered."""
+        if self.pts != self.dts:
+            self.pts = array("q", [NO_TIME]) * len(self.pts)
+
     def follow_index(self, pos: IntArray, times: IntArray) -> None:
         """Take decoding times from a container's own index; what it lists but is gone is lost.
 
@@ -94,13 +99,14 @@ class PacketLog:
         found = order[place]
         dts = np.frombuffer(self.dts, dtype=np.int64)
         pts = np.frombuffer(self.pts, dtype=np.int64)
-        known = (pos[found] == mine) & (dts != NO_TIME) & (pts != NO_TIME)
+        known = (pos[found] == mine) & (dts != NO_TIME)
         if np.count_nonzero(known) * 2 < len(pos):
             return  # another kind of index than expected
-        delay = int(np.min(pts[known]) - np.min(dts[known]))
+        timed = known & (pts != NO_TIME)
+        delay = int(np.min(pts[timed]) - np.min(dts[timed])) if np.any(timed) else 0
         shift = np.where(known, times[found] - dts, 0)
         lost = np.setdiff1d(times, times[found[known]]) + delay
-        self.pts = array("q", (pts + shift).tobytes())
+        self.pts = array("q", np.where(timed, pts + shift, pts).tobytes())
         self.dts = array("q", (dts + shift).tobytes())
         self.lost = array("q", lost.tobytes())
 

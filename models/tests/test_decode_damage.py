@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from models.decode import DecodeLimits, VideoSource, display_name, probe
+from models.decode_formats import never_shown
 from models.decode_timeline import PacketLog, build_timeline
 from models.errors import (
     CodecUnsupported,
@@ -251,6 +252,24 @@ def test_a_missing_file_is_an_input_error(tmp_path):
 )
 def test_names_are_only_for_show(name, shown):
     assert display_name(name) == shown
+
+
+@pytest.mark.parametrize(
+    ("codec", "first", "last", "hidden"),
+    [
+        ("vp8", 0b0001_0000, 0, False),
+        ("vp8", 0b0000_0001, 0, True),
+        ("vp9", 0b1000_0010, 0, False),  # shown
+        ("vp9", 0b1000_0100, 0, True),  # an inter frame for reference only
+        ("vp9", 0b1000_1000, 0, False),  # shows an existing frame
+        ("vp9", 0b1000_0100, 0b1100_1001, False),  # a superframe shows its last one
+        ("vp9", 0b1011_0001, 0, False),  # profile 3
+        ("vp9", 0b1011_0010, 0, True),
+        ("h264", 0, 0, False),
+    ],
+)
+def test_reference_only_packets_are_no_frames(codec, first, last, hidden):
+    assert never_shown(codec, first, last) == hidden
 
 
 def log_of(pts, dts=None, durations=None):

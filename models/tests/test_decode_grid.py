@@ -33,6 +33,7 @@ CODECS = {
                                         "deadline": "good", "cpu-used": "5"}),
     "mpeg4.avi": Clip("mpeg4", options={"g": "20"}),
     "mpeg4_b.avi": Clip("mpeg4", options={"g": "20", "bf": "2"}),
+    "h264_b.avi": Clip(options=B_FRAMES),
     "mjpeg.avi": Clip("mjpeg", pix_fmt="yuvj420p"),
     "mpeg2.mpg": Clip("mpeg2video", options={"g": "15", "bf": "2"}),
     "mpeg2.ts": Clip("mpeg2video", options={"g": "15", "bf": "2"}),
