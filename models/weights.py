@@ -151,6 +151,17 @@ def convert_checkpoint(source: Path, target: Path, record: StreamFile, network: 
     return sha256
 
 
+def is_converted(target: Path, record: StreamFile) -> bool:
+    """Return whether `convert_checkpoint` has made this file and it is undamaged."""
+    if record.git_blob is None:
+        return False
+    try:
+        load_weights(target, f"{GIT_BLOB_PREFIX}{record.git_blob}")
+    except (WeightsMissing, WeightsInvalid):
+        return False
+    return True
+
+
 def _unpickle_state(source: Path, state_key: str | None) -> StateDict:
     try:
         document: Any = torch.load(source, map_location="cpu", weights_only=True)
