@@ -4,8 +4,8 @@ Loopback is no protection against web pages: a page of any site can make its vis
 call 127.0.0.1, by DNS rebinding (hence the check of Host) or directly (hence that of Origin).
 """
 
+import re
 import time
-from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -24,15 +24,15 @@ SAFE_HEADERS = {
     "Cache-Control": "no-store",
 }
 
+HOST_PATTERN = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
+
 _log = structlog.get_logger(__name__)
 
 
 def _host_name(host: str) -> str:
     """Return the name in a Host header, lower case, without port and brackets; "" if malformed."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    match = HOST_PATTERN.fullmatch(host)
+    return match.group("name").strip("[]").lower() if match else ""
 
 
 class CallerGuard:

@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from service.errors import InternalError, InvalidRequest, MethodRefused, NotFound, ServiceError
@@ -51,6 +52,7 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ServiceError, _on_service_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_bug)
 
 
@@ -82,6 +84,12 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         message = "There is nothing at this address; /openapi.json lists what there is."
         return problem_response(NotFound(message))
     return problem_response(InvalidRequest("The request could not be read."))
+
+
+async def _on_disconnect(request: Request, _error: Exception) -> Response:
+    # Nobody reads this answer; without it the server would log a traceback.
+    _log.info("client_gone", path=request.url.path)
+    return problem_response(InvalidRequest("The connection was closed before the request ended."))
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:

@@ -1,5 +1,6 @@
 """Turns an upload request into a durable job: form in, blob stored, rows committed."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -8,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from service.api.deps import ApiContext
 from service.api.schemas import JobOptions
@@ -24,6 +25,8 @@ FIELDS = frozenset({"model", "options", "tag"})
 MAX_TAG_CHARACTERS = 255
 DRAIN_BYTES = 8 * 1024 * 1024
 """Read and dropped after a refusal, so that a small client sees the answer, not a broken pipe."""
+
+DRAIN_SECONDS = 2.0
 
 FORM_DOCUMENTATION: dict[str, Any] = {
     "requestBody": {
@@ -75,7 +78,7 @@ async def submit(context: ApiContext, request: Request, idempotency_key: str | N
             upload = await receiver.receive(stream)
             return await run_in_threadpool(_store, context, upload, idempotency_key)
     except RequestError:
-        await _drain(stream)
+        await _drain(request, stream)
         raise
 
 
@@ -153,9 +156,17 @@ def _content_length(request: Request) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
 
 
-async def _drain(stream: AsyncIterator[bytes]) -> None:
+async def _drain(request: Request, stream: AsyncIterator[bytes]) -> None:
+    announced = _content_length(request) or 0
+    # Who waits for "100 Continue" has sent nothing, and reading would ask for it.
+    if "expect" in request.headers or announced > DRAIN_BYTES:
+        return
     drained = 0
-    async for chunk in stream:
-        drained += len(chunk)
-        if drained > DRAIN_BYTES:
-            return
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for chunk in stream:
+                drained += len(chunk)
+                if drained > DRAIN_BYTES:
+                    return
+    except (TimeoutError, ClientDisconnect):
+        return

@@ -1,6 +1,7 @@
 import pytest
 from starlette.testclient import TestClient
 
+from service.api import problems
 from service.api.guards import SAFE_HEADERS
 from service.api.problems import problem_response
 from service.errors import DatabaseUnavailable, ServiceError
@@ -114,7 +115,10 @@ def test_an_outage_is_a_problem_that_says_when_to_come_back(client, monkeypatch)
     assert int(answer.headers["retry-after"]) > 0
 
 
-def test_a_bug_is_a_problem_without_its_secrets(client, monkeypatch):
+def test_a_bug_is_logged_and_a_problem_without_its_secrets(client, monkeypatch):
+    logged = []
+    monkeypatch.setattr(problems._log, "error", lambda event, **fields: logged.append(fields))
+
     def bug(*_, **__):
         message = "secret detail"
         raise RuntimeError(message)
@@ -123,6 +127,7 @@ def test_a_bug_is_a_problem_without_its_secrets(client, monkeypatch):
     answer = client.get("/v1/jobs")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert "secret" not in answer.text
+    assert str(logged[0]["exc_info"]) == "secret detail"
 
 
 def every_error():

@@ -301,6 +301,14 @@ def test_waiting_ends_when_the_job_does(client):
     assert client.get(f"/v1/jobs/{job_id}?wait=nan").status_code == 422
 
 
+def test_waiting_ends_when_the_process_is_to_end(client):
+    job_id = upload(client).json()["id"]
+    client.app.state.context.stopping.set()
+    started = time.monotonic()
+    assert client.get(f"/v1/jobs/{job_id}?wait=60").json()["status"] == "queued"
+    assert time.monotonic() - started < 30
+
+
 def test_prefer_wait_is_applied(client):
     answer = upload(client, headers={"Prefer": "respond-async, wait=0"})
     assert "preference-applied" not in answer.headers
