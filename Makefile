@@ -62,7 +62,10 @@ $(DEPS_STAMP): $(LOCKS)
 	  echo "$$found lacks its venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; fi; \
 	echo "   using $$found: $$("$$found" --version)"; \
 	rm -f $(VENV)/.deps-* $(VENV)/.app-*; \
-	"$$found" -m venv --clear $(VENV)
+	if [ "$$(cat $(VENV)/.folder 2>/dev/null)" = "$(ROOT)" ] && \
+	  $(BIN)/python -c 'import pip, sys; sys.exit(not $(PYTHON_RANGE))' >/dev/null 2>&1; then \
+	  echo "   .venv is there; only what the locks changed is installed"; \
+	else "$$found" -m venv --clear $(VENV) && echo "$(ROOT)" > $(VENV)/.folder; fi
 	@mkdir -p $(ROOT)/.cache/tmp
 	@echo "== Build tools, exact versions, checked by hash"
 	TMPDIR=$(ROOT)/.cache/tmp $(PIP_LOCKED) --quiet -r requirements/build.txt
