@@ -19,7 +19,8 @@
     ├── ResourceError         the machine; retryable
     │   ├── OutOfMemory           out_of_memory
     │   ├── DiskFull              disk_full
-    │   └── DecoderCrashed        decoder_crashed
+    │   ├── DecoderCrashed        decoder_crashed
+    │   └── DeviceUnavailable     device_unavailable
     ├── ContractViolation     our bug: contract_violation
     └── Cancelled             control flow, never logged as an error: canceled
 
@@ -149,6 +150,13 @@ class DecoderCrashed(ResourceError):
     """The decoder process died from a signal."""
 
     code: ClassVar[str] = "decoder_crashed"
+
+
+class DeviceUnavailable(ResourceError):
+    """The device asked for is not on this machine."""
+
+    code: ClassVar[str] = "device_unavailable"
+    retryable: ClassVar[bool] = False
 
 
 class ContractViolation(PipelineError):

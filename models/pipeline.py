@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from models.decode import VideoSource
+from models.errors import DeviceUnavailable
 from models.feature_store import FeatureStore
 from models.features import ExtractorSettings, FeatureExtractor
 from models.localize.segments import clip_score, localize_activations
@@ -42,13 +43,16 @@ def model_folders(home: Path) -> tuple[Path, ...]:
 
 
 def choose_device(wanted: str) -> str:
-    """Return the torch device for a wish of auto, cpu or cuda.
+    """Return the torch device for a wish of auto, cpu, cuda or cuda:N.
 
     Raises:
-        WeightsMissing: never; a missing GPU is reported as OutOfMemory by torch otherwise.
+        DeviceUnavailable: a GPU is asked for and torch finds none.
     """
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        message = "There is no GPU that torch can use here; choose --device cpu or auto."
+        raise DeviceUnavailable(message)
     return wanted
 
 
@@ -66,10 +70,19 @@ class Localizer:
         self.recipe: FeatureRecipe = model.card.recipe
         self.model_name = f"{model.card.name}@{model.card.version}"
 
-    def open(self, path: Path, *, name: str | None = None) -> VideoSource:
-        """Return a video source on this model's grid and frame size."""
+    def open(
+        self, path: Path, *, name: str | None = None, sha256: str | None = None
+    ) -> VideoSource:
+        """Return a video source on this model's grid and frame size.
+
+        A known ``sha256`` is trusted and the file is not hashed again.
+        """
         return VideoSource(
-            path, fps=self.recipe.fps, short_side_px=self.recipe.short_side_px, name=name
+            path,
+            fps=self.recipe.fps,
+            short_side_px=self.recipe.short_side_px,
+            name=name,
+            sha256=sha256,
         )
 
     def probe(self, path: Path, *, name: str | None = None) -> VideoFacts:
@@ -94,7 +107,7 @@ class Localizer:
         """Compute and store one chunk; return False when it was stored already."""
         if store.has_chunk(facts.sha256, self.recipe.digest, chunk):
             return False
-        with self.open(path, name=facts.name) as source:
+        with self.open(path, name=facts.name, sha256=facts.sha256) as source:
             features = self._extractor.extract_chunk(source, chunk, on_progress, should_stop)
         store.store_chunk(facts.sha256, self.recipe.digest, chunk, features)
         return True
@@ -141,7 +154,7 @@ class Localizer:
         should_stop: StopCallback | None = None,
     ) -> LocalizationResult:
         """Assemble stored chunks into a result; a chunk that is missing is computed."""
-        with self.open(path, name=facts.name) as source:
+        with self.open(path, name=facts.name, sha256=facts.sha256) as source:
             return self.localize(source, store, on_progress, should_stop)
 
 
