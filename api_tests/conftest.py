@@ -237,7 +237,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / MODEL
     folder.mkdir()
     torch.manual_seed(7)
-    narrow = {"short_side_px": 64, "crop_px": 64, "width": 0.125, "stream_width": 128}
+    narrow = {
+        "short_side_px": 32,
+        "crop_px": 32,
+        "width": 0.125,
+        "stream_width": 128,
+    }
     recipe = FeatureRecipe(name="tiny", **narrow)
     digests = []
     for stream in recipe.streams:

@@ -59,6 +59,8 @@ def build_app(address: BrokerAddress) -> Celery:
         task_serializer="json",
         result_serializer="json",
         event_serializer="json",
+        # Concerns late acknowledgement only, which no task here has; set, it is not warned about.
+        worker_cancel_long_running_tasks_on_connection_loss=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         task_publish_retry=False,

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.feature_store import LocalFeatureStore
-
 from models.types import LocalizationResult, ProgressCallback, StopCallback, VideoFacts
 from workers.work import FinishedChunk, FinishedVideo, Outcome, PlannedVideo, TaskInput
 

@@ -37,4 +37,4 @@ def is_unwanted(engine: Engine, task_id: str, token: int) -> bool:
         row = session.execute(statement).one_or_none()
     if row is None:
         return True
-    return row.token != token or row.status != TaskStatus.LEASED or row.cancel_requested
+    return bool(row.token != token or row.status != TaskStatus.LEASED or row.cancel_requested)

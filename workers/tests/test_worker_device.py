@@ -27,6 +27,7 @@ with lock.occupied("task_7", 3):
 def holder(tmp_path: Path):
     command = [sys.executable, "-c", HOLDER, str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
     assert process.stdout.readline() == b"held\n"
     yield process
     process.kill()

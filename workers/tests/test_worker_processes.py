@@ -15,8 +15,9 @@ from workers.processes import ProcessSpec, SupervisedProcess
 DEADLINE_SECONDS = 20.0
 
 
-def _exited(pid: int) -> bool:
+def _exited(pid: int | None) -> bool:
     """Wait for any process's end through a pidfd."""
+    assert pid is not None
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -36,6 +37,7 @@ def test_grandchild_dies_when_its_parent_is_killed():
         "print(child.pid, flush=True); child.wait()"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
     grandchild = int(parent.stdout.readline())
     parent.kill()
     parent.wait()

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -45,8 +46,8 @@ class FakeEngine:
     """Plays a job of three chunks; ``actions`` replaces what a kind of task does."""
 
     num_chunks: int = 3
-    actions: dict = field(default_factory=dict)
-    runs: list = field(default_factory=list)
+    actions: dict[str, Any] = field(default_factory=dict)
+    runs: list[tuple[str, int, int]] = field(default_factory=list)
 
     def run(self, work, on_progress, should_stop):
         task = work.task

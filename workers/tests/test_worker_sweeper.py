@@ -53,7 +53,8 @@ class Broker:
 
 def test_hints_are_marked_only_after_they_were_sent():
     now = [0.0]
-    broker, marked, due = Broker(), [], ["task_1", "task_2"]
+    marked: list[str] = []
+    broker, due = Broker(), ["task_1", "task_2"]
     relay = HintRelay(lambda limit: list(due), broker.publish, marked.extend, clock=lambda: now[0])
     broker.away = True
     assert relay.relay() == 0
