@@ -33,6 +33,8 @@ StateDict = dict[str, Tensor]
 LogEntry = dict[str, float]
 LogCallback = Callable[[LogEntry], None]
 
+# torch's one-cycle schedule divides by the length of its warm-up less one step.
+LEAST_SCHEDULE_STEPS = 16
 STREAM_CHANNELS = {"rgb": 3, "flow": 2}
 # On maps of 2 x 4 x 4 the bf16 weight gradient of torch 2.12's 3x3x3 convolution reads memory
 # that nobody wrote and may come out as anything (seen); these modules are cheap in float32.
@@ -107,7 +109,7 @@ def train_backbone(
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             max_lr=settings.peak_learning_rate,
-            total_steps=settings.epochs * batches,
+            total_steps=max(settings.epochs * batches, LEAST_SCHEDULE_STEPS),
             pct_start=settings.warmup_share,
         )
         rng = np.random.Generator(np.random.PCG64(settings.seed))
