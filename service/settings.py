@@ -81,7 +81,9 @@ class Settings(BaseSettings):
         300.0, gt=0, description="A task without progress for so long is given up by its worker."
     )
     log_format: Literal["json", "plain"] = Field("plain", description="One JSON object per line?")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level that is logged."
+    )
 
     @field_validator("allowed_hosts", "allowed_origins", mode="before")
     @classmethod

@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from starlette.testclient import TestClient
 
 from models.recipe import FeatureRecipe
+from service.api.deps import ApiContext
 from service.jobs.commands import JobCore, NewJob, create_job
 from service.jobs.queue import TaskQueue
 from service.jobs.records import Record
@@ -44,6 +45,11 @@ class HandClock:
 @pytest.fixture
 def clock():
     return HandClock()
+
+
+@pytest.fixture
+def postgres_url():
+    return POSTGRES_URL
 
 
 @pytest.fixture(scope="session")
@@ -201,13 +207,21 @@ def settings(tmp_path, migrated_sqlite):
     )
 
 
+class ServiceClient(TestClient):
+    """Speaks HTTP to the service, and knows what is behind it."""
+
+    context: ApiContext
+    core: JobCore
+    queue: TaskQueue
+
+
 @pytest.fixture
 def client(settings):
-    with TestClient(
-        create_app(settings), base_url="http://localhost", raise_server_exceptions=False
-    ) as client:
-        client.queue = TaskQueue(client.app.state.context.core.engine)
-        client.core = client.app.state.context.core
+    app = create_app(settings)
+    with ServiceClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
+        client.context = app.state.context
+        client.core = client.context.core
+        client.queue = TaskQueue(client.core.engine)
         yield client
 
 

@@ -303,7 +303,7 @@ def test_waiting_ends_when_the_job_does(client):
 
 def test_waiting_ends_when_the_process_is_to_end(client):
     job_id = upload(client).json()["id"]
-    client.app.state.context.stopping.set()
+    client.context.stopping.set()
     started = time.monotonic()
     assert client.get(f"/v1/jobs/{job_id}?wait=60").json()["status"] == "queued"
     assert time.monotonic() - started < 30

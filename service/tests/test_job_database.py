@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -6,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import insert as insert_into
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
@@ -24,9 +24,15 @@ migrate(create_engine_for(sys.argv[1]))
 """
 
 
-def test_postgresql_is_covered(engine):
-    if engine.dialect.name != "postgresql" and "KINETAG_TEST_POSTGRES_URL" not in os.environ:
+def test_postgresql_is_covered(postgres_url):
+    if not postgres_url:
         pytest.skip("KINETAG_TEST_POSTGRES_URL names no PostgreSQL server: only SQLite is tested")
+    engine = create_engine_for(postgres_url)
+    assert (engine.dialect.name, engine.driver) == ("postgresql", "psycopg")
+    assert isinstance(store_module.clock_for(engine), store_module.DatabaseClock)
+    with reading(engine) as session:
+        assert store_module.clock_for(engine).now(session).tzinfo is UTC
+    engine.dispose()
 
 
 def test_migrations_make_exactly_the_schema_of_the_records(engine):
@@ -125,9 +131,7 @@ def test_a_job_has_one_result(engine, add_job):
 
     def insert(session):
         session.execute(
-            ResultRecord.__table__.insert().values(
-                job_id=job_id, document={}, token=1, created_at=MOMENT
-            )
+            insert_into(ResultRecord).values(job_id=job_id, document={}, token=1, created_at=MOMENT)
         )
 
     with transaction(engine) as session:

@@ -64,9 +64,10 @@ def test_nothing_leaves_an_ended_state():
     for status, event in itertools.product(ENDED, JobEvent):
         with pytest.raises(InvalidTransition):
             next_state(status, event)
-    for status, event in itertools.product(("done", "failed", "canceled"), TaskEvent):
+    over = (TaskStatus.DONE, TaskStatus.FAILED, TaskStatus.CANCELED)
+    for task_status, task_event in itertools.product(over, TaskEvent):
         with pytest.raises(InvalidTransition):
-            next_task_state(TaskStatus(status), event)
+            next_task_state(task_status, task_event)
 
 
 def test_tables_name_every_transition_there_is():
