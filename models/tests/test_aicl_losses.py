@@ -19,7 +19,9 @@ from models.heads.losses import (
 )
 
 SPEC = HeadSpec(("a", "b", "c"), ("rgb", "flow"), 6)
-SMALL = replace(PRESETS["aicl"]["small"].head, width=8, input_dropout=0.0)
+SMALL_HEAD = PRESETS["aicl"]["small"].head
+assert isinstance(SMALL_HEAD, AiclSettings)
+SMALL = replace(SMALL_HEAD, width=8, input_dropout=0.0)
 FAITHFUL = AiclSettings(width=8)
 VARIANTS = [FAITHFUL, replace(FAITHFUL, fill_pairs=True), SMALL]
 LABELS = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
@@ -57,7 +59,7 @@ def direct_sets(a1, a2, settings):
 
 
 def direct_contrast(output, settings, a1):
-    total = 0.0
+    total = torch.zeros(())
     for name in EMBEDDING_NAMES:
         for query, positive, negatives in CONTRAST_TERMS:
             losses = []
@@ -92,12 +94,12 @@ def test_every_loss_term_agrees_with_a_direct_reading(settings):
         a1 = logits.max(dim=2).values.sigmoid()
     rgb, flow = output.evidence["rgb_actionness"], output.evidence["flow_actionness"]
 
-    gce, video = 0.0, []
+    gce, video_rows = torch.zeros(()), []
     for row, length in enumerate(LENGTHS):
         ranking = output.localization if settings.topk_by == "fused" else logits
         k = max(1, length // 8)
         best = ranking[row, :length].sort(dim=0, descending=True).indices[:k]
-        video.append(logits[row, :length].gather(0, best).mean(dim=0))
+        video_rows.append(logits[row, :length].gather(0, best).mean(dim=0))
         action = {t for c in range(3) if LABELS[row, c] for t in best[:, c].tolist()}
         for stream in (rgb, flow):
             inside = [(1 - (stream[row, t] + 1e-7) ** 0.7) / 0.7 for t in action]
@@ -106,8 +108,8 @@ def test_every_loss_term_agrees_with_a_direct_reading(settings):
                 for t in range(length)
                 if t not in action
             ]
-            gce += sum(inside) / max(1, len(inside)) + sum(outside) / max(1, len(outside))
-    video = torch.stack(video)
+            gce = gce + sum(inside) / max(1, len(inside)) + sum(outside) / max(1, len(outside))
+    video = torch.stack(video_rows)
     torch.testing.assert_close(parts["actionness"], gce / 3, rtol=1e-4, atol=1e-5)
 
     def mean_square(one, other):

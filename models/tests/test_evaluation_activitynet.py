@@ -118,7 +118,8 @@ def scenes(draw):
     ]
     scores = draw(st.lists(st.integers(0, 1000), max_size=10, unique=True))
     predictions = [
-        Detection(draw(st.sampled_from("vwx")), "a", *interval(), float(score)) for score in scores
+        Detection(draw(st.sampled_from("vwx")), "a", *interval(), score=float(score))
+        for score in scores
     ]
     return truths, predictions
 

@@ -5,7 +5,7 @@ import torch
 
 from models.errors import ContractViolation, WeightsInvalid
 from models.heads.base import HeadSpec
-from models.heads.kinetics import classifier_state
+from models.heads.kinetics import KineticsHead, classifier_state
 from models.heads.registry import build_head
 
 SPEC = HeadSpec(tuple(f"c{i}" for i in range(10)), ("rgb", "flow"), 4)
@@ -24,7 +24,7 @@ def test_logits_are_the_mean_of_the_streams_classifiers():
     head = build_head("kinetics", SPEC).eval()
     head.load_state_dict(classifier_state(backbones))
     features = torch.randn(2, 5, 8)
-    logits = 0
+    logits = torch.zeros(2, 5, 10)
     for place, weights in zip((slice(0, 4), slice(4, 8)), backbones.values(), strict=True):
         weight = weights["logits.conv3d.weight"].flatten(1)
         logits = logits + (features[..., place] @ weight.T + weights["logits.conv3d.bias"]) / 2
@@ -37,8 +37,10 @@ def test_logits_are_the_mean_of_the_streams_classifiers():
 
 def test_a_short_action_in_a_long_video_keeps_its_score():
     head = build_head("kinetics", SPEC).eval()
+    assert isinstance(head, KineticsHead)
     with torch.no_grad():
         for classifier in head.classifiers.values():
+            assert isinstance(classifier, torch.nn.Linear)
             classifier.weight.zero_()
             classifier.bias.zero_()
             classifier.weight[3, 0] = 20.0

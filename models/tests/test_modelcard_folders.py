@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from models.config import PRESETS, ProposalSettings, settings_to_json
+from models.config import PRESETS, AiclSettings, ProposalSettings, settings_to_json
 from models.errors import ModelUnknown, WeightsInvalid, WeightsMissing
 from models.heads.base import Head, HeadSpec
 from models.heads.registry import build_head
@@ -21,7 +21,9 @@ from models.training.train import train_head
 from models.types import FeatureSet, MediaWarning
 
 RECIPE = FeatureRecipe(name="tiny", stream_width=4, weights=(("rgb", "ab"), ("flow", "cd")))
-SMALL = replace(PRESETS["aicl"]["small"].head, width=4)
+SMALL_HEAD = PRESETS["aicl"]["small"].head
+assert isinstance(SMALL_HEAD, AiclSettings)
+SMALL = replace(SMALL_HEAD, width=4)
 DEMO = MediaWarning("demo_model", "This is a demonstration.")
 
 
