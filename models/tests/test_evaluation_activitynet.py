@@ -112,15 +112,14 @@ def scenes(draw):
         start = draw(st.integers(0, 30))
         return start, start + draw(st.integers(1, 12))
 
-    truths = [
-        GroundTruth(draw(st.sampled_from("vw")), "a", *interval())
-        for _ in range(draw(st.integers(1, 6)))
-    ]
-    scores = draw(st.lists(st.integers(0, 1000), max_size=10, unique=True))
-    predictions = [
-        Detection(draw(st.sampled_from("vwx")), "a", *interval(), score=float(score))
-        for score in scores
-    ]
+    truths = []
+    for _ in range(draw(st.integers(1, 6))):
+        start, end = interval()
+        truths.append(GroundTruth(draw(st.sampled_from("vw")), "a", start, end))
+    predictions = []
+    for score in draw(st.lists(st.integers(0, 1000), max_size=10, unique=True)):
+        start, end = interval()
+        predictions.append(Detection(draw(st.sampled_from("vwx")), "a", start, end, float(score)))
     return truths, predictions
 
 
