@@ -217,7 +217,7 @@ def read_thumbnails(video: Path, duration_seconds: float) -> ByteArray:
     with av.open(str(video)) as container:
         for frame in container.decode(video=0):
             if len(frames) < STRIP_THUMBNAILS and (frame.time or 0.0) >= wanted[len(frames)]:
-                frames.append(frame.to_ndarray(format="rgb24"))
+                frames.append(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
     return np.stack(frames)
 
 

@@ -17,7 +17,6 @@ from models.atomic import write_bytes_atomic, write_text_atomic
 from models.bundled.backbones import STREAMS, clip_accuracy, train_streams
 from models.bundled.clips import build_clips
 from models.bundled.heads import (
-    Split,
     bundled_preset,
     evaluate_head,
     evaluate_motion,
@@ -27,7 +26,7 @@ from models.bundled.heads import (
     train_shuffled,
 )
 from models.bundled.recipe import MODEL_NAME, MODEL_VERSION, BundledSettings, bundled_recipe
-from models.bundled.videos import build_videos, measure_motion
+from models.bundled.videos import Split, build_videos, measure_motion
 from models.modelcard import ModelCard, save_model
 from models.recipe import FeatureRecipe
 from models.training.train import TrainedHead

@@ -4,7 +4,6 @@ Nothing here reads a timestamp for training: ground truth is written beside the 
 read by the evaluation stage alone.
 """
 
-import io
 import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import safetensors.numpy
 import torch
 
 from models.atomic import write_bytes_atomic, write_text_atomic
@@ -176,14 +176,13 @@ def _measure(job: _MotionJob) -> DoubleArray:
 
 def measure_motion(folder: Path, split: Split, recipe: FeatureRecipe) -> list[DoubleArray]:
     """Return the motion energy of each video, float64[T, 2]; kept in ``folder`` once measured."""
-    kept = folder / "motion.npz"
+    kept = folder / "motion.safetensors"
     if kept.exists():
-        with np.load(kept, allow_pickle=False) as arrays:
-            return [arrays[video.name] for video in split.videos]
+        arrays = safetensors.numpy.load_file(kept)
+        return [arrays[video.name] for video in split.videos]
     jobs = [_MotionJob(video, recipe) for video in split.videos]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         energies = list(pool.map(_measure, jobs))
-    buffer = io.BytesIO()
-    np.savez(buffer, **dict(zip((video.name for video in split.videos), energies, strict=True)))
-    write_bytes_atomic(kept, buffer.getvalue())
+    named = dict(zip((video.name for video in split.videos), energies, strict=True))
+    write_bytes_atomic(kept, safetensors.numpy.save(named))
     return energies

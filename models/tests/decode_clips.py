@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -52,7 +53,7 @@ class Clip:
 def write_clip(path: Path, clip: Clip) -> Path:
     """Encode a numbered clip and return its path."""
     with av.open(str(path), "w", options=clip.muxer_options) as container:
-        stream = container.add_stream(clip.codec, rate=clip.fps)
+        stream: Any = container.add_stream(clip.codec, rate=clip.fps)
         stream.width, stream.height = clip.size
         stream.pix_fmt = clip.pix_fmt
         stream.options = dict(clip.options)

@@ -1,7 +1,6 @@
 """Files appear whole or not at all."""
 
 import errno
-import os
 
 import pytest
 
@@ -14,7 +13,7 @@ def test_content_replaces_what_was_there(tmp_path):
     write_text_atomic(path, "old")
     write_bytes_atomic(path, b"new")
     assert path.read_bytes() == b"new"
-    assert os.listdir(path.parent) == ["file.json"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.json"]
 
 
 def test_a_full_disk_keeps_the_old_file_and_leaves_no_part(tmp_path, monkeypatch):
@@ -28,4 +27,4 @@ def test_a_full_disk_keeps_the_old_file_and_leaves_no_part(tmp_path, monkeypatch
     with pytest.raises(DiskFull, match="is full"):
         write_text_atomic(path, "new")
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["file.json"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.json"]

@@ -4,6 +4,7 @@ import os
 import struct
 import zlib
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -188,7 +189,7 @@ def test_sound_alone_is_no_video(tmp_path):
     for name, codec in [("a.m4a", "aac"), ("a.wav", "pcm_s16le"), ("a.mkv", "aac")]:
         path = tmp_path / name
         with av.open(str(path), "w") as container:
-            stream = container.add_stream(codec, rate=8000)
+            stream: Any = container.add_stream(codec, rate=8000)
             frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), "s16", "mono")
             frame.sample_rate = 8000
             for packet in [*stream.encode(frame), *stream.encode(None)]:

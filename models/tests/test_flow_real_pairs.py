@@ -25,7 +25,6 @@ def decode_pair(path):
             if len(frames) == 2:
                 return np.stack(frames)
     pytest.skip(f"{path.name} is too short")
-    return None
 
 
 @pytest.fixture(scope="module")

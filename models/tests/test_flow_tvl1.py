@@ -93,7 +93,7 @@ class TestEveryEngine:
 
     @pytest.mark.parametrize("size", [(3, 3), (3, 60), (16, 16), (17, 33), (20, 15), (61, 3)])
     def test_small_and_odd_sizes_are_finite(self, engine, size):
-        flow = engine.compute(draw_shift(*size, dx=0.5, dy=0.5), RECIPE)
+        flow = engine.compute(draw_shift(size[0], size[1], dx=0.5, dy=0.5), RECIPE)
         assert flow.shape == (1, *size, 2)
         assert np.isfinite(flow).all()
 
@@ -150,7 +150,7 @@ class TestEveryEngine:
 class TestEveryProcessor:
     @pytest.mark.parametrize("size", [(64, 80), (65, 81), (37, 112), (50, 17), (16, 16)])
     def test_few_iterations_equal_the_reference(self, processor, size):
-        frames = draw_shift(*size, dx=1.3, dy=-0.7)
+        frames = draw_shift(size[0], size[1], dx=1.3, dy=-0.7)
         native = NativeFlowEngine(1, processor).compute(frames, SHORT_RECIPE)
         reference = build_flow_engine("opencv", 1).compute(frames, SHORT_RECIPE)
         assert np.abs(reference).max() > 0.5

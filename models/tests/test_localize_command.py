@@ -1,4 +1,4 @@
-"""`kinetag localize`: results in order on stdout, errors in their place, exit status by who acts."""
+"""`kinetag localize`: results in order, errors in their place, exit status by who acts."""
 
 import csv
 import hashlib
