@@ -46,7 +46,7 @@ def outcome(answer: Mapping[str, Any]) -> str:
         return f"`{answer['error']['code']}`: {answer['error']['message']}"
     video = answer["video"]
     rate = "variable rate" if video["vfr"] else f"{video['nominal_fps']:.4g} fps"
-    text = f"{video['duration']:.2f} s, {video['width']}×{video['height']}, {rate}; "
+    text = f"{video['duration']:.2f} s, {video['width']}x{video['height']}, {rate}; "
     text += f"{len(answer['segments'])} segments"
     notes = [one for one in answer["warnings"] if one["code"] != "demo_model"]
     for note in notes:
