@@ -278,7 +278,7 @@ def _draw(
         segments=result["segments"],
         ground_truth=truth,
         thumbnails=read_thumbnails(video, duration),
-        curve_seconds=np.asarray(activations["seconds"], dtype=np.float64).mean(axis=1),
+        curve_seconds=np.asarray(activations["seconds"], dtype=np.float64),
         curves={label: values[:, i] for i, label in enumerate(activations["classes"])},
     )
     draw_timeline(picture, folder / "timeline.png")
