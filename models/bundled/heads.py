@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from models.bundled.baseline import motion_activations
+from models.bundled.recipe import MIN_RAW_SCORE
 from models.bundled.videos import DrawnVideo, Split
 from models.config import PRESETS, Preset, ProposalSettings
 from models.evaluation.activitynet import (
@@ -32,8 +33,9 @@ SECONDS_PER_HOUR = 3600.0
 
 
 def bundled_preset() -> Preset:
-    """Return the preset of the shipped head."""
-    return PRESETS["aicl"]["small"]
+    """Return the preset of the shipped head: ``small``, without proposals that hardly stand out."""
+    small = PRESETS["aicl"]["small"]
+    return replace(small, proposals=replace(small.proposals, min_raw_score=MIN_RAW_SCORE))
 
 
 def tagged(split: Split, recipe: FeatureRecipe) -> TaggedDataset:
