@@ -17,6 +17,7 @@ from models.backbones.inception_i3d import (
     fold_batch_norms,
     same_padding,
 )
+from models.backbones.pytorchvideo_rgb import PytorchvideoI3d
 from models.backbones.registry import BACKBONES, build_backbone, load_backbone, random_weights
 from models.catalog import i3d_r50_recipe, published_recipe
 from models.errors import RecipeMismatch, WeightsInvalid
@@ -48,6 +49,8 @@ def _randomize_batch_norms(network: nn.Module) -> None:
         if isinstance(module, nn.BatchNorm3d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0.0, 0.1)
+            assert module.running_mean is not None
+            assert module.running_var is not None
             nn.init.normal_(module.running_mean, 0.0, 0.1)
             nn.init.uniform_(module.running_var, 0.5, 2.0)
 
@@ -84,6 +87,7 @@ def test_same_padding(size, kernel, stride, expected):
 @pytest.mark.parametrize("name", [n for n, end in END_POINTS.items() if isinstance(end, Pool)])
 def test_pools_equal_pooling_after_zero_padding(name, size):
     pool = END_POINTS[name]
+    assert isinstance(pool, Pool)
     x = torch.rand(2, 3, *size)
     pads = [same_padding(*each) for each in zip(size, pool.kernel, pool.stride, strict=True)]
     padded = F.pad(x, [zeros for pair in reversed(pads) for zeros in pair])
@@ -155,7 +159,7 @@ def test_every_backbone_loads_strictly_and_gives_its_recipes_width(name):
     network = load_backbone(recipe, "rgb", state)
     clip = torch.rand(1, 3, recipe.window_frames, 64, 64) * 2 - 1
     with torch.inference_mode():
-        features = network.forward_features(clip)
+        features = network.forward_features(clip)  # type: ignore[operator]
         assert tuple(features.shape) == (1, recipe.stream_width)
         assert torch.isfinite(features).all()
         assert tuple(network(clip).shape) == (1, 400)
@@ -167,14 +171,14 @@ def test_every_backbone_loads_strictly_and_gives_its_recipes_width(name):
 
 
 def test_pytorchvideo_features_equal_its_own_head():
-    network = build_backbone(i3d_r50_recipe(), "rgb").eval()
+    network = PytorchvideoI3d().eval()
     x = torch.rand(1, 3, 8, 224, 224)
     with torch.inference_mode():
         maps = (x + 1) / 2
         maps = (maps - 0.45) / 0.225
         for block in network.blocks[:-1]:
             maps = block(maps)
-        pooled = network.blocks[-1].pool(maps)
+        pooled = network.blocks[-1].get_submodule("pool")(maps)
         torch.testing.assert_close(network.forward_features(x), pooled.flatten(1))
 
 

@@ -25,7 +25,7 @@ from models.flow.tvl1 import build_flow_engine, quantize_flow
 from models.prefetch import prefetched
 from models.recipe import FeatureRecipe, FlowRecipe
 from models.synthetic import encode_video
-from models.types import MediaWarning, VideoFacts
+from models.types import ByteArray, MediaWarning, VideoFacts
 
 SHA256 = "ab" * 32
 FLOW = FlowRecipe(num_scales=2, num_warps=1, outer_iterations=1, inner_iterations=4)
@@ -41,14 +41,14 @@ class ArraySource:
     def __init__(self, num_frames, *, seed=0, height=36, width=44, fps=25.0):
         rng = np.random.default_rng(seed)
         scene = rng.integers(0, 256, (height + num_frames, width + num_frames, 3), dtype=np.uint8)
-        scene = cv2.GaussianBlur(scene, (0, 0), 2)
-        self.frames = np.stack(
-            [scene[i // 2 : i // 2 + height, i : i + width] for i in range(num_frames)]
+        blurred = cv2.GaussianBlur(scene, (0, 0), 2)
+        self.frames: ByteArray = np.stack(
+            [blurred[i // 2 : i // 2 + height, i : i + width] for i in range(num_frames)]
         )
         self.facts = VideoFacts(
             "array", SHA256, num_frames / fps, fps, False, width, height, num_frames, "h264"
         )
-        self.warnings = ()
+        self.warnings: tuple[MediaWarning, ...] = ()
         self.reads = []
 
     def read(self, start_frame, stop_frame):
@@ -104,7 +104,8 @@ def _whole_at_once(source, recipe, weights):
             network = load_backbone(recipe, stream, weights[stream])
             x = torch.from_numpy(scale_levels(center_crop(window, recipe.crop_px)))
             with torch.inference_mode():
-                columns.append(network.forward_features(x.permute(3, 0, 1, 2)[None])[0])
+                clip = x.permute(3, 0, 1, 2)[None]
+                columns.append(network.forward_features(clip)[0])  # type: ignore[operator]
         rows.append(torch.cat(columns).numpy())
     return np.stack(rows)
 

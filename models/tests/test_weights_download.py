@@ -10,11 +10,11 @@ import torch
 
 from models.backbones.published import pull
 from models.backbones.registry import random_weights
-from models.catalog import BackboneRecord, StreamFile
+from models.catalog import GIT_BLOB_PREFIX, BackboneRecord, StreamFile
 from models.download import download_file
 from models.errors import DiskFull, WeightsInvalid, WeightsMissing
 from models.recipe import FeatureRecipe
-from models.weights import GIT_BLOB_PREFIX, git_blob_id, load_weights
+from models.weights import git_blob_id, load_weights
 
 RECIPE = FeatureRecipe(name="small", width=0.0625, stream_width=64, crop_px=32, short_side_px=32)
 
