@@ -27,6 +27,7 @@ from models.atomic import write_text_atomic
 from models.synthetic import Instance, VideoSpec, draw_frames, encode_video, plan_video
 from models.timeline import STRIP_THUMBNAILS, TimelinePicture, draw_timeline, thumbnail_seconds
 from models.types import ByteArray
+from workers.parentdeath import tied_command
 
 START_TIMEOUT_SECONDS = 90.0
 STOP_TIMEOUT_SECONDS = 30.0
@@ -34,6 +35,7 @@ JOB_TIMEOUT_SECONDS = 900.0
 POLL_WAIT_SECONDS = 1
 MATCH_TIOU = 0.5
 SEED_LIMIT = 1_000_000
+TERMINATED_STATUS = 128 + signal.SIGTERM
 
 
 class DemoError(Exception):
@@ -97,10 +99,14 @@ def _overlap(instance: Instance, segment: Mapping[str, Any]) -> float:
 @contextmanager
 def running_service(data: Path, log: Path) -> Iterator[str]:
     """Start `kinetag up` on a free port, yield its address, and stop all of it at the end."""
-    command = [sys.executable, "-m", "kinetag", "up", "--data", str(data), "--port", "0"]
+    command = (sys.executable, "-m", "kinetag", "up", "--data", str(data), "--port", "0")
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own command line
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            tied_command(command),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
         try:
             yield _wait_until_ready(process, data / "run" / "up.json", log)
@@ -221,6 +227,11 @@ def read_thumbnails(video: Path, duration_seconds: float) -> ByteArray:
     return np.stack(frames)
 
 
+def _end_orderly(_number: int, _frame: object) -> None:
+    """Leave through every ``finally``, so that the service is stopped and its data removed."""
+    raise SystemExit(TERMINATED_STATUS)
+
+
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
     """What a user may choose: the seed (None draws one), the folder, the length."""
@@ -232,6 +243,7 @@ class DemoOptions:
 
 def run_demo(options: DemoOptions, console: Console) -> int:
     """Carry out the demonstration; return an exit status, 0 when an instance was found."""
+    signal.signal(signal.SIGTERM, _end_orderly)
     seed = secrets.randbelow(SEED_LIMIT) if options.seed is None else options.seed
     folder = options.output / f"seed-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -247,7 +259,8 @@ def run_demo(options: DemoOptions, console: Console) -> int:
     ]
     write_text_atomic(folder / "ground_truth.json", json.dumps(truth, indent=1) + "\n")
     console.print("starting the service (API, worker, sweeper, broker) in an empty data folder")
-    with tempfile.TemporaryDirectory(prefix="kinetag-demo-") as scratch:
+    # Beside the result and not in the system's temporary folder: nothing outside is touched.
+    with tempfile.TemporaryDirectory(prefix="data-", dir=folder) as scratch:
         with running_service(Path(scratch) / "data", folder / "service.log") as address:
             console.print(f"service ready at {address}")
             result, activations = localize_over_http(address, video, console)
