@@ -9,62 +9,42 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.arrays import center_crop
+from models.arrays import LEVEL_MAX, center_crop
 from models.backbones.registry import load_backbone
 from models.errors import Cancelled, ContractViolation, OutOfMemory, WeightsMissing
 from models.feature_store import ChunkFeatures, FeatureStore
-from models.flow.tvl1 import FlowEngine, build_flow_engine, quantize_flow
+from models.flow.tvl1 import FlowEngine, build_flow_engine
+from models.frame_windows import (
+    ChunkPlan,
+    Frames,
+    FrameSource,
+    cut_batches,
+    decoded_blocks,
+    flow_levels,
+    padded,
+)
 from models.prefetch import prefetched
-from models.recipe import FeatureRecipe, FlowRecipe
-from models.timegrid import TimeGrid
+from models.recipe import FeatureRecipe
 from models.types import (
-    ByteArray,
     FeatureSet,
     FloatArray,
     MediaWarning,
     Progress,
     ProgressCallback,
     StopCallback,
-    VideoFacts,
 )
 
-BLOCK_FRAMES = 32
 CPU_BATCH = 4
 GPU_BATCH = 16
-# No motion as an 8-bit level: round(255 / 2), halves up.
-ZERO_FLOW_LEVEL = 128
-LEVEL_MAX = 255
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # Part of ``computed_with``: raised whenever the same recipe would give other numbers.
 ARITHMETIC_VERSION = "1"
 CPU_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "bad_alloc")
-
-Frames = dict[str, ByteArray]
-
-
-class FrameSource(Protocol):
-    """What extraction needs of a video; `models.decode.VideoSource` is one."""
-
-    @property
-    def facts(self) -> VideoFacts:
-        """Of the video."""
-        ...
-
-    @property
-    def warnings(self) -> tuple[MediaWarning, ...]:
-        """What was wrong so far."""
-        ...
-
-    def read(self, start_frame: int, stop_frame: int) -> ByteArray:
-        """Return grid frames uint8[F, H, W, 3], fewer at the end of the video."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +142,12 @@ class FeatureExtractor:
             OutOfMemory: memory of the machine or the device ran out.
             Cancelled: ``should_stop`` answered True.
         """
-        plan = _ChunkPlan.of(self.recipe, source.facts.duration_seconds, chunk)
+        plan = ChunkPlan.of(self.recipe, source.facts.duration_seconds, chunk)
         run = _Run(plan, on_progress, should_stop)
         before = source.warnings
         parts: list[FloatArray] = []
         with torch_memory(), closing(self._blocks(source, run)) as blocks:
-            for batch in _batches(blocks, plan, self._batch_size):
+            for batch in cut_batches(blocks, plan, self._batch_size):
                 run.report("features")
                 parts.append(self._embed(batch)[: len(next(iter(batch.values())))])
                 run.windows_done += len(parts[-1])
@@ -256,7 +236,7 @@ class FeatureExtractor:
     def _blocks(self, source: FrameSource, run: "_Run") -> Generator[Frames, None, None]:
         """Yield the chunk's frames, cropped, as levels per stream, BLOCK_FRAMES at a time."""
         crop_px, flow_recipe = self.recipe.crop_px, self.recipe.flow
-        decoded = prefetched(_decoded_blocks(source, run.plan))
+        decoded = prefetched(decoded_blocks(source, run.plan))
 
         def blocks() -> Generator[Frames, None, None]:
             with closing(decoded):
@@ -267,7 +247,7 @@ class FeatureExtractor:
                         block["rgb"] = center_crop(frames, crop_px).copy()
                     if self._engine is not None and flow_recipe is not None:
                         run.report("flow")
-                        levels = _flow_levels(self._engine, flow_recipe, frames, following)
+                        levels = flow_levels(self._engine, flow_recipe, frames, following)
                         block["flow"] = center_crop(levels, crop_px).copy()
                     run.frames_done += len(frames)
                     yield block
@@ -280,7 +260,7 @@ class FeatureExtractor:
         """Return float32[B, D] of windows uint8[b <= B, F, H, W, C] per stream."""
         columns = []
         for stream, network in self._networks.items():
-            levels = torch.from_numpy(_padded(batch[stream], self._batch_size)).to(self._device)
+            levels = torch.from_numpy(padded(batch[stream], self._batch_size)).to(self._device)
             # Channels last in memory already, so that no copy is made.
             x = levels.permute(0, 4, 1, 2, 3).to(torch.float32).mul_(2 / LEVEL_MAX).sub_(1)
             with torch.inference_mode():
@@ -290,49 +270,12 @@ class FeatureExtractor:
         return joined
 
 
-@dataclass(frozen=True, slots=True)
-class _ChunkPlan:
-    """Which snippets and frames one chunk has.
-
-    Attributes:
-        num_windows: snippets of the chunk.
-        window_frames, stride_frames: of the recipe.
-        start_frame: first grid frame.
-        stop_frame: end of the last window; may lie past the video's end.
-        num_video_frames: grid frames of the video.
-    """
-
-    num_windows: int
-    window_frames: int
-    stride_frames: int
-    start_frame: int
-    stop_frame: int
-    num_video_frames: int
-
-    @classmethod
-    def of(cls, recipe: FeatureRecipe, duration_seconds: float, chunk: int) -> "_ChunkPlan":
-        grid: TimeGrid = recipe.grid(duration_seconds)
-        first = chunk * recipe.chunk_snippets
-        last = min(first + recipe.chunk_snippets, grid.num_snippets)
-        if chunk < 0 or first >= last:
-            message = f"there is no chunk {chunk} in a video of {grid.num_snippets} snippets"
-            raise ContractViolation(message)
-        return cls(
-            num_windows=last - first,
-            window_frames=recipe.window_frames,
-            stride_frames=recipe.stride_frames,
-            start_frame=grid.window_range(first)[0],
-            stop_frame=grid.window_range(last - 1)[1],
-            num_video_frames=grid.num_frames,
-        )
-
-
 class _Run:
     """Progress and stopping of one chunk."""
 
     def __init__(
         self,
-        plan: _ChunkPlan,
+        plan: ChunkPlan,
         on_progress: ProgressCallback | None,
         should_stop: StopCallback | None,
     ) -> None:
@@ -373,81 +316,6 @@ def torch_memory() -> Iterator[None]:
             raise
         message = "Memory ran out while computing features; use a smaller batch or another machine."
         raise OutOfMemory(message) from error
-
-
-def _decoded_blocks(source: FrameSource, plan: _ChunkPlan) -> Iterator[tuple[ByteArray, ByteArray]]:
-    """Yield (frames, following): BLOCK_FRAMES frames and the one after them, if there is one.
-
-    Past the video's end the last frame is repeated, and no frame follows.
-    """
-    last: ByteArray | None = None
-    for start in range(plan.start_frame, plan.stop_frame, BLOCK_FRAMES):
-        stop = min(start + BLOCK_FRAMES, plan.stop_frame)
-        end = min(stop + 1, plan.num_video_frames)
-        frames = source.read(start, end) if start < end else None
-        if frames is None or len(frames) == 0:
-            if last is None:
-                message = f"the video has no frame at {start} of {plan.num_video_frames}"
-                raise ContractViolation(message)
-            frames = last[None]
-            yield np.repeat(frames, stop - start, axis=0), frames[:0]
-            continue
-        count = min(len(frames), stop - start)
-        block, following = frames[:count], frames[count:]
-        last = frames[-1].copy()
-        if count < stop - start:
-            # The end of a video is never blind: its last frame stays on screen.
-            padding = np.repeat(last[None], stop - start - count, axis=0)
-            block = np.concatenate([block, padding])
-        yield block, following
-
-
-def _flow_levels(
-    engine: FlowEngine, recipe: FlowRecipe, frames: ByteArray, following: ByteArray
-) -> ByteArray:
-    """Return uint8[F, H, W, 2]: flow from each frame to the next; none where none follows.
-
-    Source: kinetics-i3d README: TV-L1 on greyscale of the resized frames.
-    """
-    neighbours = [*frames, *following[:1]]
-    grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in neighbours])
-    flow = engine.compute(grey, recipe)
-    levels = quantize_flow(flow, recipe.clip_px)
-    if len(levels) < len(frames):
-        still = np.full((1, *levels.shape[1:]), ZERO_FLOW_LEVEL, np.uint8)
-        levels = np.concatenate([levels, still])
-    return levels
-
-
-def _batches(blocks: Iterator[Frames], plan: _ChunkPlan, batch_size: int) -> Iterator[Frames]:
-    """Cut windows out of passing blocks and yield up to ``batch_size`` of them at a time."""
-    held: Frames = {}
-    held_start = plan.start_frame
-    done = 0
-    while done < plan.num_windows:
-        count = min(batch_size, plan.num_windows - done)
-        first = plan.start_frame + done * plan.stride_frames
-        stop = first + (count - 1) * plan.stride_frames + plan.window_frames
-        held = {stream: frames[first - held_start :] for stream, frames in held.items()}
-        held_start = first
-        while not held or held_start + len(next(iter(held.values()))) < stop:
-            block = next(blocks)
-            held = {
-                stream: np.concatenate([held[stream], frames]) if held else frames
-                for stream, frames in block.items()
-            }
-        starts = [index * plan.stride_frames for index in range(count)]
-        yield {
-            stream: np.stack([frames[at : at + plan.window_frames] for at in starts])
-            for stream, frames in held.items()
-        }
-        done += count
-
-
-def _padded(windows: ByteArray, batch_size: int) -> ByteArray:
-    """Fill a short batch up with its last window: numbers must not depend on a batch's size."""
-    missing = batch_size - len(windows)
-    return windows if missing == 0 else np.concatenate([windows, windows[-1:].repeat(missing, 0)])
 
 
 def _stored_chunks(

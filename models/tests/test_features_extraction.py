@@ -20,8 +20,9 @@ from models.errors import (
     WeightsMissing,
 )
 from models.feature_store import ChunkFeatures, LocalFeatureStore
-from models.features import BLOCK_FRAMES, ExtractorSettings, FeatureExtractor
+from models.features import ExtractorSettings, FeatureExtractor
 from models.flow.tvl1 import build_flow_engine, quantize_flow
+from models.frame_windows import BLOCK_FRAMES
 from models.prefetch import prefetched
 from models.recipe import FeatureRecipe, FlowRecipe
 from models.synthetic import encode_video
