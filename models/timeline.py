@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 STRIP_THUMBNAILS = 12
 FIGURE_WIDTH_INCHES = 12.0
-BAND_HEIGHT_INCHES = 0.42
+BAND_HEIGHT_INCHES = 0.46
+# Width of one character of a label as a share of the picture.
+CHARACTER_SHARE = 0.0056
 DOTS_PER_INCH = 110
 MAX_CURVES = 6
 # Okabe-Ito, distinguishable with colour-blind eyes.
@@ -83,7 +85,7 @@ def draw_timeline(picture: TimelinePicture, path: Path) -> None:
             _draw_curves(axis, picture, colors)
         else:
             items = picture.ground_truth if kind == "ground truth" else picture.segments
-            _draw_band(axis, kind, items or (), colors)
+            _draw_band(axis, kind, items or (), colors, picture.duration_seconds)
         axis.set_xlim(0, picture.duration_seconds)
         for side in ("top", "right", "left"):
             axis.spines[side].set_visible(False)
@@ -98,8 +100,10 @@ def draw_timeline(picture: TimelinePicture, path: Path) -> None:
 def _labels(picture: TimelinePicture) -> list[str]:
     shown = [str(item["label"]) for item in (*(picture.ground_truth or ()), *picture.segments)]
     curves = picture.curves or {}
+    if shown:
+        return sorted(set(shown))
     by_peak = sorted(curves, key=lambda label: -float(np.max(curves[label], initial=0.0)))
-    return list(dict.fromkeys([*sorted(set(shown)), *by_peak[:MAX_CURVES]]))
+    return by_peak[:MAX_CURVES]
 
 
 def _rows(picture: TimelinePicture, num_labels: int) -> list[tuple[str, float]]:
@@ -129,14 +133,20 @@ def _draw_strip(axis: "Axes", picture: TimelinePicture) -> None:
 
 
 def _draw_band(
-    axis: "Axes", name: str, items: Sequence[Mapping[str, Any]], colors: Mapping[str, str]
+    axis: "Axes",
+    name: str,
+    items: Sequence[Mapping[str, Any]],
+    colors: Mapping[str, str],
+    seconds: float,
 ) -> None:
     for item in items:
         start, end, label = float(item["start"]), float(item["end"]), str(item["label"])
         color = colors[label]
         axis.barh(0, end - start, left=start, height=0.9, color=color, edgecolor="white")
         score = item.get("score")
-        text = label if score is None else f"{label} {score:.2f}"
+        text = label if score is None else f"{label}\n{score:.2f}"
+        if (end - start) / seconds < len(label) * CHARACTER_SHARE:
+            continue  # too narrow to write on; its colour and the legend tell the label
         axis.text(
             (start + end) / 2,
             0,
@@ -167,4 +177,4 @@ def _draw_curves(axis: "Axes", picture: TimelinePicture, colors: Mapping[str, st
         )
     axis.set_ylim(0, 1)
     axis.set_ylabel("activation", color=INK)
-    axis.legend(loc="upper right", fontsize=7, ncols=MAX_CURVES, frameon=False)
+    axis.legend(loc="lower right", bbox_to_anchor=(1, 1), fontsize=7, ncols=8, frameon=False)
