@@ -7,18 +7,20 @@ import pytest
 
 QUICK_LEASES = {
     "KINETAG_LEASE_SECONDS": "8",
-    "KINETAG_HEARTBEAT_SECONDS": "2",
+    "KINETAG_HEARTBEAT_SECONDS": "0.5",
     "KINETAG_POLL_SECONDS": "2",
     "KINETAG_SWEEP_SECONDS": "1",
 }
-LONG_SECONDS = 140.0  # three chunks: two of 64 s and the rest
+LONG_SECONDS = 190.0  # three chunks of about 64 s
 NUM_CHUNKS = 3
 PAST_FIRST_CHUNK = 0.36  # the plan and a third of the chunks make up 0.337
+# The second chunk ends at 0.64; it must not end between the look and the signal.
+INSIDE_SECOND_CHUNK = 0.53
 DRAIN_SECONDS = 25.0
 
 
 def _in_the_middle(service, location):
-    """Wait until a job computes flow between 20 % and 80 %, one chunk done, one under way."""
+    """Wait until a job computes flow well inside the second of three chunks."""
 
     def look():
         job = service.job(location)
@@ -26,14 +28,19 @@ def _in_the_middle(service, location):
         done = service.events(location, "chunk.done")
         under_way = len(service.events(location, "task.claimed")) - 1 > len(done)
         flowing = job["stage"] in {"decoding", "flow", "features"}
-        return flowing and PAST_FIRST_CHUNK < job["progress"] < 0.8 and done and under_way
+        return (
+            flowing
+            and PAST_FIRST_CHUNK < job["progress"] < INSIDE_SECOND_CHUNK
+            and done
+            and under_way
+        )
 
     service.until(look, 300, "being in the middle")
 
 
 def _stored_chunks(service):
     paths = (service.folder / "features").rglob("chunk-*.safetensors")
-    return {path.name: path.stat().st_mtime_ns for path in paths}
+    return {path: path.stat().st_mtime_ns for path in paths}
 
 
 @pytest.mark.timeout(600)
