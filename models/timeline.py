@@ -177,4 +177,5 @@ def _draw_curves(axis: "Axes", picture: TimelinePicture, colors: Mapping[str, st
         )
     axis.set_ylim(0, 1)
     axis.set_ylabel("activation", color=INK)
-    axis.legend(loc="lower right", bbox_to_anchor=(1, 1), fontsize=7, ncols=8, frameon=False)
+    if any(label in colors for label in picture.curves):
+        axis.legend(loc="lower right", bbox_to_anchor=(1, 1), fontsize=7, ncols=8, frameon=False)
