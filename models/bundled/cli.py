@@ -43,6 +43,10 @@ NOTES = (
         "Its test videos were drawn with colours, textures, body shapes and camera habits outside "
         "the training ranges."
     ),
+    (
+        "Its score threshold (0.6) was chosen by hand with the drawn timestamps of held-out "
+        "training videos; the head's training saw whole-video tags alone."
+    ),
 )
 DEMO_WARNING = MediaWarning(
     "demo_model",
