@@ -228,7 +228,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from models.backbones.registry import build_backbone
-    from models.config import AiclSettings, settings_to_json
+    from models.config import settings_to_json
+    from models.heads.aicl import AiclSettings
     from models.heads.base import HeadSpec
     from models.heads.registry import build_head
     from models.modelcard import ModelCard, save_model

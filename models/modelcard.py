@@ -177,7 +177,7 @@ def save_model(folder: Path, card: ModelCard, trained: SavableHead) -> None:
                 f"underscores, and {part!r} does not fit."
             )
             raise WeightsInvalid(message)
-    state = trained.head.state_dict()
+    state = trained.head.trained_state()
     tensors = {
         HEAD_PREFIX + name: value.detach().cpu().contiguous() for name, value in state.items()
     }
@@ -213,7 +213,7 @@ def load_model(folder: Path) -> LoadedModel:
     tensors = _load_tensors(folder, str(document.get("head_sha256", "")))
     settings = settings_from_json(head_entry(card.method).settings, card.head_settings)
     head = build_head(card.method, HeadSpec.for_recipe(card.classes, card.recipe), settings)
-    expected = {HEAD_PREFIX + name: tuple(v.shape) for name, v in head.state_dict().items()}
+    expected = {HEAD_PREFIX + name: tuple(v.shape) for name, v in head.trained_state().items()}
     expected[MEAN_KEY] = expected[STD_KEY] = (card.recipe.feature_width,)
     found = {name: tuple(value.shape) for name, value in tensors.items()}
     if found != expected:
@@ -225,7 +225,7 @@ def load_model(folder: Path) -> LoadedModel:
             "install the model again."
         )
         raise WeightsInvalid(message)
-    head.load_state_dict({name: tensors[HEAD_PREFIX + name] for name in head.state_dict()})
+    head.load_trained_state({name: tensors[HEAD_PREFIX + name] for name in head.trained_state()})
     head.eval()
     mean, std = tensors[MEAN_KEY].numpy(), tensors[STD_KEY].numpy()
     return LoadedModel(card, head, mean, std, folder)

@@ -84,6 +84,21 @@ class FeatureSet:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadProposals:
+    """Intervals that a head proposes and scores itself.
+
+    Attributes:
+        class_index: int64[K].
+        steps: float64[K, 2], start and end on the activation sequence; step t covers [t, t + 1).
+        raw_scores: float64[K].
+    """
+
+    class_index: IntArray
+    steps: DoubleArray
+    raw_scores: DoubleArray
+
+
+@dataclass(frozen=True, slots=True)
 class Activations:
     """What a head says about one video, numpy only: the evidence behind segments.
 
@@ -95,6 +110,7 @@ class Activations:
         classes: the C labels in order.
         window_scores: float32[T, C], the video scores of overlapping windows cross-faded over
             time; None when the head saw the whole video at once.
+        proposals: the head's own; None for heads whose sequences are cut at thresholds.
     """
 
     localization: FloatArray
@@ -103,6 +119,7 @@ class Activations:
     attention: FloatArray
     classes: tuple[str, ...]
     window_scores: FloatArray | None = None
+    proposals: HeadProposals | None = None
 
 
 @dataclass(frozen=True, slots=True)

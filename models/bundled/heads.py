@@ -13,13 +13,14 @@ import numpy as np
 from models.bundled.baseline import motion_activations
 from models.bundled.recipe import MIN_RAW_SCORE
 from models.bundled.videos import DrawnVideo, Split
-from models.config import PRESETS, Preset, ProposalSettings
+from models.config import Preset, ProposalSettings
 from models.evaluation.activitynet import (
     Detection,
     EvaluationResult,
     GroundTruth,
     mean_average_precision,
 )
+from models.heads.registry import PRESETS
 from models.localize.segments import localize_activations
 from models.prediction import RunnableHead, predict
 from models.recipe import FeatureRecipe

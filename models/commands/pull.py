@@ -7,10 +7,10 @@ import numpy as np
 
 from models.backbones.published import pull
 from models.catalog import BackboneRecord, kinetics400_labels
-from models.config import KINETICS_PROPOSALS, KineticsSettings, settings_to_json
+from models.config import settings_to_json
 from models.download import DownloadCallback
 from models.heads.base import Head, HeadSpec
-from models.heads.kinetics import classifier_state
+from models.heads.kinetics import KINETICS_PROPOSALS, KineticsSettings, classifier_state
 from models.heads.registry import build_head
 from models.modelcard import ModelCard, save_model
 from models.types import FloatArray

@@ -2,18 +2,23 @@
 
 `forward` returns what inference needs; `loss` does the training-only work on what `forward`
 already computed. Padding, marked by the mask, never changes the result for real snippets.
+
+A head that learns in stages, keeps a memory or looks at the whole training set overrides the
+hooks `start_stage`, `start_epoch` and `after_batch`; one that does not leaves them alone.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from models.config import HeadSettings, Preset
 from models.errors import ContractViolation, RecipeMismatch
 from models.recipe import FeatureRecipe
-from models.types import Activations
+from models.types import Activations, HeadProposals
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +74,51 @@ class HeadOutput:
     evidence: dict[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where training stands when a batch is seen.
+
+    Attributes:
+        stage: its name.
+        step, steps: of the optimiser in this stage, from 1, and how many there are.
+        epoch, epochs: the same in passes over the videos, from 0.
+        videos: int64[B], places of the batch's videos in the training set.
+    """
+
+    stage: str
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    videos: Tensor
+
+    @property
+    def fraction(self) -> float:
+        """How much of the stage lies behind, in [0, 1)."""
+        return (self.step - 1) / self.steps
+
+
+class TrainingVideos(Protocol):
+    """The training set as a head may see it: standardised features and whole-video labels."""
+
+    @property
+    def labels(self) -> Tensor:
+        """f32[N, C] in {0, 1}."""
+        ...
+
+    def features(self, video: int) -> Tensor:
+        """Return f32[T, D]: every snippet of one video, standardised."""
+        ...
+
+
 class Head(nn.Module, ABC):
     """Base of all heads.
+
+    Attributes:
+        required_streams: that the features must have.
+        trainable: False for heads that come with their weights.
+        training_only: names of submodules, parameters and buffers that inference does not need;
+            they are kept in checkpoints and left out of saved models.
 
     Raises:
         RecipeMismatch: the features lack a stream that the head needs.
@@ -78,9 +126,11 @@ class Head(nn.Module, ABC):
 
     required_streams: ClassVar[tuple[str, ...]] = ()
     trainable: ClassVar[bool] = True
+    training_only: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, spec: HeadSpec) -> None:
+    def __init__(self, spec: HeadSpec, settings: Any) -> None:  # noqa: ANN401 - each its own
         super().__init__()
+        self.settings = settings
         missing = [name for name in self.required_streams if name not in spec.streams]
         if missing:
             message = (
@@ -97,9 +147,57 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def loss(
-        self, output: HeadOutput, labels: Tensor, step: int
+        self, output: HeadOutput, labels: Tensor, moment: Moment
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the scalar loss of f32[B, C] whole-video labels in {0, 1}, and its parts."""
+        """Return the scalar loss of f32[B, C] whole-video labels in {0, 1}, and its parts.
+
+        It is called in training mode, after `forward` on the same batch.
+        """
+
+    def start_stage(self, stage: str, videos: TrainingVideos) -> None:
+        """Get ready for a stage: freeze, copy, initialise from the training set.
+
+        Whatever modules, parameters and buffers the stage needs must exist, in their shapes, when
+        this returns: a resumed run calls it and then restores their values.
+        """
+
+    def stage_parameters(self, stage: str) -> Iterable[nn.Parameter]:
+        """Return what the optimiser of a stage changes."""
+        del stage
+        return [one for one in self.parameters() if one.requires_grad]
+
+    def start_epoch(self, moment: Moment, videos: TrainingVideos) -> None:
+        """Do what happens once per pass over the videos, before its first batch."""
+
+    def after_batch(self, output: HeadOutput, labels: Tensor, moment: Moment) -> None:
+        """Do what follows the optimiser's step on a batch, for instance update a memory."""
+
+    def propose(self, output: HeadOutput) -> list[HeadProposals] | None:
+        """Return the intervals that the head itself proposes, per sample; None for most heads."""
+        del output
+        return None
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Return the state dict without what only training needs."""
+        return {
+            name: value
+            for name, value in self.state_dict().items()
+            if name.split(".")[0] not in self.training_only
+        }
+
+    def load_trained_state(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `trained_state` returned; every name and shape must agree.
+
+        Raises:
+            ContractViolation: a name is missing or unknown.
+        """
+        expected = self.trained_state()
+        if set(expected) != set(state):
+            message = f"head state differs in {sorted(set(expected) ^ set(state))[:5]}"
+            raise ContractViolation(message)
+        with torch.no_grad():
+            for name, value in expected.items():
+                value.copy_(state[name])
 
     @torch.no_grad()
     def activations(self, features: Tensor) -> Activations:
@@ -113,13 +211,40 @@ class Head(nn.Module, ABC):
             raise ContractViolation(message)
         self.eval()
         output: HeadOutput = self(features[None])
+        proposals = self.propose(output)
         return Activations(
             localization=output.localization[0].float().cpu().numpy(),
             scoring=output.scoring[0].float().cpu().numpy(),
             video_scores=output.video_scores[0].float().cpu().numpy(),
             attention=output.attention[0].float().cpu().numpy(),
             classes=self.spec.classes,
+            proposals=None if proposals is None else proposals[0],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class HeadEntry:
+    """What the registry knows of a head; each head's file has one named ``ENTRY``.
+
+    Attributes:
+        head: the class; built as ``head(spec, settings)``.
+        settings: its settings' class, whose defaults are complete.
+        presets: by name; without any, ``small`` is the default of everything.
+    """
+
+    head: type[Head]
+    settings: type[HeadSettings]
+    presets: tuple[Preset, ...] = ()
+
+    def preset(self, name: str) -> Preset | None:
+        """Return a preset by name, or None."""
+        return self.all_presets().get(name)
+
+    def all_presets(self) -> dict[str, Preset]:
+        """Return the presets by name, at least ``small`` for a head that can be trained."""
+        if self.presets or not self.head.trainable:
+            return {one.name: one for one in self.presets}
+        return {"small": Preset("small", self.settings())}
 
 
 def checked_mask(features: Tensor, mask: Tensor | None, spec: HeadSpec) -> Tensor:

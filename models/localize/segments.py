@@ -21,7 +21,8 @@ def localize_activations(
 
     Each selected class is cut at every threshold; the runs are scored by outer-inner contrast
     and suppressed per class. Where the video scores vary over time (a long video seen in
-    windows), a run needs the class threshold on average over itself.
+    windows), a run needs the class threshold on average over itself. With ``source="head"`` the
+    head's own scored intervals take the place of cuts and contrast.
 
     Args:
         activations: of the whole video, T steps; T may differ from the grid's snippets when the
@@ -38,13 +39,24 @@ def localize_activations(
     """
     _check(activations)
     selected, class_threshold = _select_classes(activations, settings)
+    snippet_seconds = grid.stride_frames / grid.fps
     found: list[Proposal] = []
     for class_index in selected:
-        runs, scores = _scored_runs(activations, class_index, settings, class_threshold)
-        intervals = _seconds(runs, len(activations.localization), grid, settings)
+        if settings.source == "head":
+            steps, scores = _own_proposals(activations, class_index)
+            intervals = _seconds(steps, len(activations.localization), grid, settings)
+        else:
+            runs, scores = _scored_runs(activations, class_index, settings, class_threshold)
+            steps = runs.astype(np.float64) / settings.upsample
+            intervals = _seconds(steps, len(activations.localization), grid, settings)
         usable = (intervals[:, 1] > intervals[:, 0]) & (scores >= settings.min_raw_score)
         intervals, scores = intervals[usable], scores[usable]
-        kept, kept_scores = suppress(intervals, scores, settings.nms)
+        kept, kept_scores = suppress(intervals, scores, settings.nms, snippet_seconds)
+        if settings.max_per_class > 0:
+            kept, kept_scores = (
+                kept[: settings.max_per_class],
+                kept_scores[: settings.max_per_class],
+            )
         found.extend(
             Proposal(class_index, float(intervals[k, 0]), float(intervals[k, 1]), float(score))
             for k, score in zip(kept, kept_scores, strict=True)
@@ -106,20 +118,29 @@ def _upsampled(
     return localization, scoring, constant
 
 
-def _seconds(
-    runs: IntArray, num_steps: int, grid: TimeGrid, settings: ProposalSettings
-) -> DoubleArray:
-    """Return float64[K, 2] seconds of runs given in upsampled samples, clipped to the video.
+def _own_proposals(activations: Activations, class_index: int) -> tuple[DoubleArray, DoubleArray]:
+    """Return float64[K, 2] steps and float64[K] scores that the head gave for one class."""
+    own = activations.proposals
+    if own is None:
+        message = "these settings take the head's own proposals, and the activations hold none"
+        raise ContractViolation(message)
+    chosen = own.class_index == class_index
+    return own.steps[chosen], own.raw_scores[chosen]
 
-    Centred runs that touch an end of the sequence reach the video's own end: the outermost
+
+def _seconds(
+    steps: DoubleArray, num_steps: int, grid: TimeGrid, settings: ProposalSettings
+) -> DoubleArray:
+    """Return float64[K, 2] seconds of intervals given in activation steps, clipped to the video.
+
+    Centred intervals that touch an end of the sequence reach the video's own end: the outermost
     windows cover it, also where windows overlap.
     """
     centered = settings.align == "center"
-    positions = runs.astype(np.float64) / settings.upsample
-    seconds = grid.activation_seconds(positions, num_steps, centered=centered)
+    seconds = grid.activation_seconds(steps, num_steps, centered=centered)
     if centered:
-        seconds[runs[:, 0] == 0, 0] = 0.0
-        seconds[runs[:, 1] == num_steps * settings.upsample, 1] = grid.duration_seconds
+        seconds[steps[:, 0] <= 0, 0] = 0.0
+        seconds[steps[:, 1] >= num_steps, 1] = grid.duration_seconds
     return np.clip(seconds, 0.0, grid.duration_seconds)
 
 

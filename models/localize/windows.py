@@ -4,12 +4,13 @@ Running a head on them is not done here.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from models.config import TestSampling
 from models.errors import ContractViolation
-from models.types import Activations, DoubleArray, FloatArray, IntArray
+from models.types import Activations, DoubleArray, FloatArray, HeadProposals, IntArray
 
 
 def inference_positions(num_snippets: int, num_samples: int, sampling: TestSampling) -> IntArray:
@@ -117,4 +118,30 @@ def cross_fade(ranges: Sequence[tuple[int, int]], windows: Sequence[Activations]
         attention=joined([w.attention[:, None] for w in windows])[:, 0],
         classes=windows[0].classes,
         window_scores=window_scores,
+        proposals=_joined_proposals(ranges, windows),
+    )
+
+
+def _joined_proposals(
+    ranges: Sequence[tuple[int, int]], windows: Sequence[Activations]
+) -> HeadProposals | None:
+    """Return all windows' own proposals on the common sequence; suppression follows later.
+
+    An interval that is cut by a window's border is left to the neighbour that sees it whole.
+    """
+    parts: list[HeadProposals] = []
+    total = ranges[-1][1]
+    for (start, stop), window in zip(ranges, windows, strict=True):
+        own = window.proposals
+        if own is None:
+            return None
+        steps = own.steps + start
+        cut = ((steps[:, 0] <= start) & (start > 0)) | ((steps[:, 1] >= stop) & (stop < total))
+        kept = HeadProposals(own.class_index[~cut], steps[~cut], own.raw_scores[~cut])
+        # Nothing sees an interval longer than the overlap whole; better cut than lost.
+        parts.append(kept if len(kept.raw_scores) else replace(own, steps=steps))
+    return HeadProposals(
+        class_index=np.concatenate([one.class_index for one in parts]),
+        steps=np.concatenate([one.steps for one in parts]),
+        raw_scores=np.concatenate([one.raw_scores for one in parts]),
     )

@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from models.config import PRESETS, AiclSettings
-from models.heads.aicl import CONTRAST_TERMS, EMBEDDING_NAMES, AiclHead
-from models.heads.base import HeadSpec
+from models.heads.aicl import CONTRAST_TERMS, EMBEDDING_NAMES, AiclHead, AiclSettings
+from models.heads.base import HeadSpec, Moment
 from models.heads.losses import (
     generalized_cross_entropy,
     masked_info_nce,
@@ -17,12 +16,14 @@ from models.heads.losses import (
     normalized_binary_cross_entropy,
     normalized_cross_entropy,
 )
+from models.heads.registry import PRESETS
 
 SPEC = HeadSpec(("a", "b", "c"), ("rgb", "flow"), 6)
 SMALL_HEAD = PRESETS["aicl"]["small"].head
 assert isinstance(SMALL_HEAD, AiclSettings)
 SMALL = replace(SMALL_HEAD, width=8, input_dropout=0.0)
 FAITHFUL = AiclSettings(width=8)
+MOMENT = Moment("main", 1, 100, 0, 10, torch.arange(2))
 VARIANTS = [FAITHFUL, replace(FAITHFUL, fill_pairs=True), SMALL]
 LABELS = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
 LENGTHS = (50, 44, 7)
@@ -86,7 +87,7 @@ def direct_contrast(output, settings, a1):
 @pytest.mark.parametrize("settings", VARIANTS)
 def test_every_loss_term_agrees_with_a_direct_reading(settings):
     head, output, _, _ = scene(settings)
-    total, parts = head.loss(output, LABELS, 1)
+    total, parts = head.loss(output, LABELS, MOMENT)
     logits = output.class_logits
     if settings.class_actionness == "sum":
         a1 = logits.sum(dim=2).sigmoid()
@@ -158,15 +159,15 @@ def test_the_fused_sequence_and_video_scores(settings):
 def test_the_loss_ignores_padding(settings):
     head, output, features, mask = scene(settings)
     loud = features.masked_fill(~mask[..., None], 1e3)
-    total, _ = head.loss(output, LABELS, 1)
-    again, _ = head.loss(head(loud, mask), LABELS, 1)
+    total, _ = head.loss(output, LABELS, MOMENT)
+    again, _ = head.loss(head(loud, mask), LABELS, MOMENT)
     torch.testing.assert_close(total, again)
 
 
 @pytest.mark.parametrize("settings", VARIANTS)
 def test_every_parameter_learns_and_gradients_are_finite(settings):
     head, output, _, _ = scene(settings)
-    total, _ = head.loss(output, LABELS, 1)
+    total, _ = head.loss(output, LABELS, MOMENT)
     total.backward()
     for name, parameter in head.named_parameters():
         assert parameter.grad is not None, name
@@ -176,7 +177,7 @@ def test_every_parameter_learns_and_gradients_are_finite(settings):
 
 def test_a_single_snippet_and_no_labels_give_a_finite_loss():
     head = AiclHead(SPEC, FAITHFUL)
-    total, _ = head.loss(head(torch.randn(1, 1, 12)), torch.zeros(1, 3), 1)
+    total, _ = head.loss(head(torch.randn(1, 1, 12)), torch.zeros(1, 3), MOMENT)
     total.backward()
     assert torch.isfinite(total)
     assert all(torch.isfinite(p.grad).all() for p in head.parameters() if p.grad is not None)
@@ -184,7 +185,7 @@ def test_a_single_snippet_and_no_labels_give_a_finite_loss():
 
 def test_without_weight_the_contrast_is_not_computed():
     head, output, _, _ = scene(replace(FAITHFUL, contrast_weight=0.0))
-    _, parts = head.loss(output, LABELS, 1)
+    _, parts = head.loss(output, LABELS, MOMENT)
     assert "contrast" not in parts
 
 

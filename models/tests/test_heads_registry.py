@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from models.config import PRESETS
 from models.errors import ContractViolation, ModelUnknown, RecipeMismatch
 from models.heads.base import HeadSpec
 from models.heads.blocks import (
@@ -15,7 +14,7 @@ from models.heads.blocks import (
     top_selection,
     topk_mean,
 )
-from models.heads.registry import HEADS, build_head
+from models.heads.registry import HEADS, PRESETS, build_head
 
 SPEC = HeadSpec(("a", "b", "c"), ("rgb", "flow"), 8)
 

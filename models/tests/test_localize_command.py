@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from models.backbones.registry import random_weights
 from models.cli import app
-from models.config import PRESETS, ProposalSettings, settings_to_json
+from models.config import ProposalSettings, settings_to_json
 from models.heads.base import HeadSpec
-from models.heads.registry import build_head
+from models.heads.registry import PRESETS, build_head
 from models.modelcard import ModelCard, save_model
 from models.recipe import FeatureRecipe
 from models.synthetic import encode_video

@@ -9,10 +9,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from models.config import PRESETS, AiclSettings, ProposalSettings, settings_to_json
+from models.config import ProposalSettings, settings_to_json
 from models.errors import ModelUnknown, WeightsInvalid, WeightsMissing
+from models.heads.aicl import AiclSettings
 from models.heads.base import Head, HeadSpec
-from models.heads.registry import build_head
+from models.heads.registry import PRESETS, build_head
 from models.modelcard import ModelCard, find_model, list_models, load_card, load_model, save_model
 from models.prediction import predict
 from models.recipe import FeatureRecipe
@@ -192,7 +193,7 @@ def test_the_card_of_a_trained_head_is_complete(tmp_path):
     labels = np.array([[1, 0], [0, 1], [0, 0]], np.bool_)
     dataset = TaggedDataset(("x", "y", "z"), features, labels, ("a", "b"), RECIPE)
     small = PRESETS["aicl"]["small"]
-    quick = replace(small, head=SMALL, training=replace(small.training, steps=2))
+    quick = replace(small, head=SMALL, stages=(replace(small.training, steps=2),))
     trained = train_head(dataset, "aicl", quick, seed=5)
     written = replace(trained.card("mine", "3"), licence="CC0", warnings=(DEMO,))
     save_model(tmp_path, written, trained)

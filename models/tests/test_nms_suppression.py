@@ -125,7 +125,7 @@ def test_soft_kinds_lose_nothing(case, kind):
 def test_published_overlaps_with_and_without_the_extra_second(one, other, plain, plus_one):
     first, second = np.array(one, float), np.array([other], float)
     assert interval_iou(first, second)[0] == pytest.approx(plain)
-    assert interval_iou(first, second, plus_one=True)[0] == pytest.approx(plus_one)
+    assert interval_iou(first, second, extra=1.0)[0] == pytest.approx(plus_one)
 
 
 def test_short_neighbours_survive_unless_the_extra_second_is_asked_for():

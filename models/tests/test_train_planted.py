@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from models.config import PRESETS, AiclSettings
 from models.errors import ContractViolation, RecipeMismatch, TrainingDataInvalid
 from models.evaluation.activitynet import Detection, GroundTruth, mean_average_precision
+from models.heads.aicl import AiclSettings
+from models.heads.registry import PRESETS
 from models.localize.segments import localize_activations
 from models.prediction import predict
 from models.recipe import FeatureRecipe
 from models.training.sampling import (
+    VideoOrder,
     cropped_positions,
     padded_batch,
     perturbed_positions,
-    video_order,
 )
 from models.training.tags import TaggedDataset
 from models.training.train import train_head
@@ -105,7 +106,7 @@ def preset(steps, **head):
     return replace(
         small,
         head=replace(small.head, width=64, **head),
-        training=replace(small.training, steps=steps, num_snippets=128, log_every=50),
+        stages=(replace(small.training, steps=steps, num_snippets=128, log_every=50),),
         inference=replace(small.inference, window_snippets=128, overlap_snippets=64),
     )
 
@@ -172,7 +173,7 @@ def test_faithful_sampling_stretches_and_raw_features_stay_raw():
     quick = replace(
         published,
         head=replace(published.head, width=8),
-        training=replace(published.training, steps=2, num_snippets=40),
+        stages=(replace(published.training, steps=2, num_snippets=40),),
         inference=replace(published.inference, num_snippets=90),
     )
     trained = train_head(dataset_of(videos), "aicl", quick, seed=1)
@@ -225,7 +226,7 @@ def test_untrainable_heads_and_streams_and_divergence_are_refused():
     with pytest.raises(RecipeMismatch, match="rgb and flow"):
         train_head(replace(dataset, recipe=only_rgb), "aicl", preset(1), seed=0)
     wild = preset(20)
-    wild = replace(wild, training=replace(wild.training, learning_rate=1e30))
+    wild = replace(wild, stages=(replace(wild.training, learning_rate=1e30),))
     with pytest.raises(TrainingDataInvalid, match="diverged at step"):
         train_head(dataset, "aicl", wild, seed=0)
 
@@ -253,15 +254,17 @@ def test_crops_are_contiguous_and_reach_both_ends():
 
 
 def test_each_epoch_sees_every_video_once_and_batches_are_full():
-    order = video_order(10, 4, np.random.default_rng(0))
-    drawn = np.concatenate([next(order) for _ in range(5)])
+    order = VideoOrder(10, 4, np.random.default_rng(0))
+    drawn = np.concatenate([order.take() for _ in range(5)])
     assert sorted(drawn[:10]) == sorted(drawn[10:]) == list(range(10))
-    assert len(next(video_order(3, 16, np.random.default_rng(0)))) == 3
+    assert len(VideoOrder(3, 16, np.random.default_rng(0)).take()) == 3
 
 
 def test_padding_is_zero_and_masked():
     batch = padded_batch(
-        [np.ones((2, 3), np.float32), np.ones((4, 3), np.float32)], np.zeros((2, 1), np.float32)
+        [np.ones((2, 3), np.float32), np.ones((4, 3), np.float32)],
+        np.zeros((2, 1), np.float32),
+        np.arange(2),
     )
     assert batch.mask.sum(axis=1).tolist() == [2, 4]
     assert batch.features[~batch.mask].sum() == 0
