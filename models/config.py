@@ -33,8 +33,12 @@ class OicSettings:
         thresholded: score a sequence that is set to zero at and below the proposal's threshold.
         nominal_margin: divide the margins' sum by their full width even where the sequence ends.
         min_length: shortest run in samples that becomes a proposal, >= 1.
+        binary_bonus: every localized class counts with a video score of 1 in the bonus.
+        trailing_sample: the proposal and its inside take one sample past the run, the margins keep
+            the run's width, and the sequence's last sample never counts as outside.
 
-    Source: BaS-Net, CoLA, AICL, ACM-Net, CMCS and TSSA differ in exactly these values.
+    Source: BaS-Net, CoLA, AICL, ACM-Net, CMCS and TSSA differ in exactly these values; BaS-Net's
+    code for ``binary_bonus``, RSKP's for ``trailing_sample``: slips that only repeat its numbers.
     """
 
     margin_ratio: float = 0.25
@@ -43,6 +47,8 @@ class OicSettings:
     thresholded: bool = False
     nominal_margin: bool = False
     min_length: int = 1
+    binary_bonus: bool = False
+    trailing_sample: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,9 @@ class ProposalSettings:
         source: ``thresholds`` cuts the localization sequence; ``head`` takes the intervals that
             the head itself proposes and scores.
         thresholds: cuts of the localization sequence; a sample above the cut is inside.
+        attention_thresholds: cuts of the attention; their runs are candidates of every localized
+            class and are scored on its uncut scoring sequence.
+        widen_samples: size of a window by which runs are dilated; runs that meet become one.
         class_threshold: classes whose video score reaches this are localized.
         allow_empty: an empty answer is allowed; False forces the best class when none passes.
         align: a snippet's value stands at its window's ``center`` or at its ``start``.
@@ -85,10 +94,14 @@ class ProposalSettings:
         min_raw_score: proposals scored below this are left out.
         max_per_class: at most so many proposals of one class in one video, the best; 0 for all.
         oic, nms: see there.
+
+    Source: CoLA and ACM-Net for ``attention_thresholds``, CMCS for ``widen_samples``.
     """
 
     source: ProposalSource = "thresholds"
     thresholds: tuple[float, ...] = NINE_THRESHOLDS
+    attention_thresholds: tuple[float, ...] = ()
+    widen_samples: int = 1
     class_threshold: float = 0.15
     allow_empty: bool = True
     align: Alignment = "center"

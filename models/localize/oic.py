@@ -30,7 +30,8 @@ def outer_inner_contrast(
         threshold: the cut that made the runs; used only by ``thresholded``.
 
     Returns:
-        float64[K], in [-1, 1 + class_bonus]; margins clipped away entirely count as 0.
+        float64[K], in [-1, 1 + class_bonus]; margins clipped away entirely count as 0. With
+        ``trailing_sample`` the runs are still given without that sample.
 
     Raises:
         ContractViolation: a run is empty or outside the sequence.
@@ -47,8 +48,13 @@ def outer_inner_contrast(
         values = np.where(values > threshold, values, 0.0)
     sums = np.concatenate([[0.0], np.cumsum(values)])
     margins = np.maximum(settings.margin_ratio * (ends - starts), settings.min_margin)
+    last_end = length
+    if settings.trailing_sample:
+        ends = np.minimum(ends + 1, length)
+        last_end = length - 1
     left = np.maximum(0, np.trunc(starts - margins)).astype(np.int64)
-    right = np.minimum(length, np.trunc(ends - 1 + margins).astype(np.int64) + 1)
+    far = np.minimum(last_end, np.trunc(ends - 1 + margins).astype(np.int64) + 1)
+    right = np.maximum(ends, far)
     inner = (sums[ends] - sums[starts]) / (ends - starts)
     outer_sum = (sums[starts] - sums[left]) + (sums[right] - sums[ends])
     actual = ((starts - left) + (right - ends)).astype(np.float64)

@@ -53,6 +53,25 @@ def runs_above(sequence: FloatArray | DoubleArray, threshold: float) -> IntArray
     return changes.reshape(-1, 2).astype(np.int64)
 
 
+def widened(runs: IntArray, window: int, length: int) -> IntArray:
+    """Return int64[K', 2]: runs dilated by a window of samples; those that meet become one.
+
+    A window of one sample changes nothing. Of an even window the longer half lies before a run.
+
+    Args:
+        runs: int64[K, 2], disjoint and in order of time, as `runs_above` returns them.
+        window: samples, >= 1.
+        length: of the sequence; runs are cut to it.
+    """
+    if window <= 1 or len(runs) == 0:
+        return runs
+    starts = np.maximum(0, runs[:, 0] - window // 2)
+    ends = np.minimum(length, runs[:, 1] + (window - 1) // 2)
+    opens = np.concatenate([[True], starts[1:] > ends[:-1]])
+    closes = np.concatenate([opens[1:], [True]])
+    return np.stack([starts[opens], ends[closes]], axis=1).astype(np.int64)
+
+
 def mean_over_runs(sequence: FloatArray | DoubleArray, runs: IntArray) -> DoubleArray:
     """Return float64[K]: the mean of a sequence inside each run."""
     sums = np.concatenate([[0.0], np.cumsum(np.asarray(sequence, np.float64))])

@@ -3,13 +3,15 @@
 So thresholds can be changed on stored activations in milliseconds.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from models.config import ProposalSettings
 from models.errors import ContractViolation
 from models.localize.nms import suppress
 from models.localize.oic import outer_inner_contrast
-from models.localize.proposals import mean_over_runs, runs_above, upsample_linear
+from models.localize.proposals import mean_over_runs, runs_above, upsample_linear, widened
 from models.timegrid import TimeGrid
 from models.types import Activations, DoubleArray, FloatArray, IntArray, Proposal
 
@@ -87,17 +89,25 @@ def _scored_runs(
 ) -> tuple[IntArray, DoubleArray]:
     """Return int64[K, 2] runs of one class in upsampled samples and float64[K] contrasts."""
     localization, scoring, class_scores = _upsampled(activations, class_index, settings)
+    cuts = [(localization, threshold, settings.oic) for threshold in settings.thresholds]
+    if settings.attention_thresholds:
+        attention = upsample_linear(
+            activations.attention[:, None], settings.upsample, settings.align
+        )[:, 0]
+        uncut = replace(settings.oic, thresholded=False)
+        cuts += [(attention, threshold, uncut) for threshold in settings.attention_thresholds]
     all_runs: list[IntArray] = [np.zeros((0, 2), np.int64)]
     all_scores: list[DoubleArray] = [np.zeros(0)]
-    for threshold in settings.thresholds:
-        runs = runs_above(localization, threshold)
-        runs = runs[runs[:, 1] - runs[:, 0] >= settings.oic.min_length]
+    for sequence, threshold, oic in cuts:
+        runs = widened(runs_above(sequence, threshold), settings.widen_samples, len(sequence))
+        runs = runs[runs[:, 1] - runs[:, 0] >= oic.min_length]
         run_scores = mean_over_runs(class_scores, runs)
         # Means of float32 scores differ from them by rounding: half an ulp must not drop a run.
         present = run_scores >= class_threshold - np.finfo(np.float32).eps
         runs, run_scores = runs[present], run_scores[present]
-        all_runs.append(runs)
-        all_scores.append(outer_inner_contrast(scoring, runs, run_scores, settings.oic, threshold))
+        bonus = np.ones_like(run_scores) if oic.binary_bonus else run_scores
+        all_scores.append(outer_inner_contrast(scoring, runs, bonus, oic, threshold))
+        all_runs.append(runs + np.array([0, 1]) if oic.trailing_sample else runs)
     return np.concatenate(all_runs), np.concatenate(all_scores)
 
 
