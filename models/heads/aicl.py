@@ -319,4 +319,9 @@ _ACTIVITYNET = Preset(
     ),
 )
 
-ENTRY = HeadEntry(AiclHead, AiclSettings, (_SMALL, _THUMOS14, _ACTIVITYNET))
+ENTRY = HeadEntry(
+    AiclHead,
+    AiclSettings,
+    presets=(_SMALL, _THUMOS14, _ACTIVITYNET),
+    plain=(("contrast_weight", 0.0), ("modality_weight", 0.0), ("action_weight", 0.0)),
+)

@@ -230,11 +230,13 @@ class HeadEntry:
         head: the class; built as ``head(spec, settings)``.
         settings: its settings' class, whose defaults are complete.
         presets: by name; without any, ``small`` is the default of everything.
+        plain: settings that switch off what the head adds to its base, for comparisons.
     """
 
     head: type[Head]
     settings: type[HeadSettings]
     presets: tuple[Preset, ...] = ()
+    plain: tuple[tuple[str, Any], ...] = ()
 
     def preset(self, name: str) -> Preset | None:
         """Return a preset by name, or None."""

@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from models.errors import ContractViolation, WeightsInvalid
-from models.heads.base import HeadSpec
+from models.heads.base import HeadSpec, Moment
 from models.heads.kinetics import KineticsHead, classifier_state
 from models.heads.registry import build_head
 
 SPEC = HeadSpec(tuple(f"c{i}" for i in range(10)), ("rgb", "flow"), 4)
+
+MOMENT = Moment("main", 1, 1, 0, 1, torch.zeros(1, dtype=torch.int64))
 
 
 def backbone():
@@ -59,4 +61,4 @@ def test_a_backbone_without_classifier_is_refused():
 def test_it_cannot_be_trained():
     head = build_head("kinetics", SPEC)
     with pytest.raises(ContractViolation, match="no loss"):
-        head.loss(head(torch.randn(1, 2, 8)), torch.zeros(1, 10), 1)
+        head.loss(head(torch.randn(1, 2, 8)), torch.zeros(1, 10), MOMENT)

@@ -49,7 +49,9 @@ def home(tmp_path_factory) -> Path:
         np.ones(width, np.float32),
         preset,
         seed=0,
-        num_videos=0,
+        training_videos=np.zeros(0, np.int64),
+        held_out_videos=np.zeros(0, np.int64),
+        chosen_step=0,
     )
     card = ModelCard(
         name="tiny",
