@@ -10,7 +10,8 @@
     │   ├── VideoTooLarge         too_large
     │   ├── VideoTooLong          too_long
     │   ├── DecodeTimeout         decode_timeout
-    │   └── TrainingDataInvalid   training_data_invalid
+    │   ├── TrainingDataInvalid   training_data_invalid
+    │   └── EvaluationDataInvalid evaluation_data_invalid
     ├── WeightsError          the operator: a model or its weights
     │   ├── ModelUnknown          model_unknown
     │   ├── WeightsMissing        weights_missing
@@ -95,6 +96,12 @@ class TrainingDataInvalid(InputError):
     """Tags or features given for training cannot be used."""
 
     code: ClassVar[str] = "training_data_invalid"
+
+
+class EvaluationDataInvalid(InputError):
+    """Predictions or ground truth given for an evaluation cannot be used."""
+
+    code: ClassVar[str] = "evaluation_data_invalid"
 
 
 class WeightsError(PipelineError):

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.errors import TrainingDataInvalid
+from models.errors import EvaluationDataInvalid
 from models.evaluation.activitynet import (
     THUMOS_TIOUS,
     Detection,
     GroundTruth,
-    interpolated_average_precision,
     mean_average_precision,
     read_detections,
     read_ground_truth,
 )
+from models.evaluation.scoring import average_precision
 
 TRUTH = [GroundTruth("v", "a", 10, 20), GroundTruth("v", "a", 30, 40)]
 
@@ -102,8 +102,11 @@ def test_equal_scores_keep_the_order_of_the_input():
 
 
 def test_the_envelope_fills_dips():
-    precision, recall = np.array([1.0, 0.5, 2 / 3]), np.array([0.5, 0.5, 1.0])
-    assert interpolated_average_precision(precision, recall) == pytest.approx(0.5 + 0.5 * 2 / 3)
+    verdicts = np.array([[1, 0, 1]], np.int8)
+    assert average_precision(verdicts, 2, envelope=True) == pytest.approx(0.5 + 0.5 * 2 / 3)
+    dip = np.array([[0, 1, 1]], np.int8)
+    assert average_precision(dip, 2, envelope=True) == pytest.approx(2 / 3)
+    assert average_precision(dip, 2, envelope=False) == pytest.approx((1 / 2 + 2 / 3) / 2)
 
 
 @st.composite
@@ -141,7 +144,7 @@ def test_agrees_with_a_naive_evaluator(scene):
     ],
 )
 def test_refuses_what_cannot_be_scored(predictions, truths, words):
-    with pytest.raises(TrainingDataInvalid, match=words):
+    with pytest.raises(EvaluationDataInvalid, match=words):
         mean_average_precision(predictions, truths)
 
 
@@ -162,15 +165,15 @@ def test_files_are_read_and_the_table_names_its_protocol(tmp_path):
     assert result.average_map == 1.0
     table = result.table()
     assert table.startswith("P-ANET: 1 videos, 1 instances, 1 predictions")
-    assert "average 100.0" in table
-    assert result.to_json()["map"] == [1.0] * len(THUMOS_TIOUS)
+    assert table.splitlines()[-1].split() == ["mean", "AP", *["100.0"] * 8, "1", "1"]
+    assert result.to_json()["map"] == {f"{tiou}": 100.0 for tiou in THUMOS_TIOUS}
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"database": []}', '{"database": {"v": {}}}'])
 def test_malformed_ground_truth_is_refused(tmp_path, content):
     path = tmp_path / "gt.json"
     path.write_text(content)
-    with pytest.raises(TrainingDataInvalid, match=r"gt\.json is not an ActivityNet file"):
+    with pytest.raises(EvaluationDataInvalid, match=r"gt\.json is not an ActivityNet file"):
         read_ground_truth(path)
 
 
