@@ -12,6 +12,10 @@ from models.heads.base import Head, HeadEntry, HeadSpec
 HEAD_NAMES = (
     "aicl",
     "kinetics",
+    "published_acmnet",
+    "published_cmcs",
+    "published_cola",
+    "published_stpn",
 )
 
 
