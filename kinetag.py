@@ -15,6 +15,7 @@ import typer
 # Command -> (module whose ``app`` holds it, one line for the overview).
 COMMANDS: dict[str, tuple[str, str]] = {
     "localize": ("models.cli", "Find timed actions in videos, in this process."),
+    "evaluate": ("models.cli", "Score predictions against ground truth."),
     "models": ("models.cli", "List and show models; pull published weights."),
     "demo": ("workers.cli", "Draw a video, run the whole service on it, compare with the truth."),
     "up": ("workers.cli", "Run API, worker, sweeper and broker on this machine."),

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from models.commands.catalog import models_app
+from models.commands.evaluate import evaluate_command
 from models.errors import (
     InputError,
     PipelineError,
@@ -26,6 +27,7 @@ EXIT_INTERRUPTED = 130
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.add_typer(models_app, name="models")
+app.command("evaluate")(evaluate_command)
 
 
 def exit_status(error: PipelineError) -> int:

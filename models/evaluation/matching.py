@@ -227,8 +227,10 @@ def _table(
     count = len(items)
     spans = np.array([(one.start_seconds, one.end_seconds) for one in items], np.float64)
     spans = spans.reshape(count, 2)
-    _refuse_bad_numbers(items, np.isfinite(spans).all(axis=1), "time that is no number")
-    _refuse_bad_numbers(items, np.diff(spans)[:, 0] >= 0, "segment that ends before it starts")
+    finite = np.asarray(np.isfinite(spans).all(axis=1), np.bool_)
+    forward = np.asarray(np.less_equal(spans[:, 0], spans[:, 1]), np.bool_)
+    _refuse_bad_numbers(items, finite, "time that is no number")
+    _refuse_bad_numbers(items, forward, "segment that ends before it starts")
     return _Table(
         np.fromiter((labels[one.label] for one in items), np.int64, count),
         np.fromiter((videos[one.video] for one in items), np.int64, count),
