@@ -16,6 +16,7 @@ HEAD_NAMES = (
     "published_cmcs",
     "published_cola",
     "published_stpn",
+    "tssa",
 )
 
 
