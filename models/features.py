@@ -73,6 +73,8 @@ class FeatureExtractor:
         recipe: what to compute.
         weights: stream -> state dict, for each stream of the recipe.
         settings: how to compute it.
+        flow_engine: takes the place of the one the settings would build; where it only repeats
+            what that engine computed, it must carry that engine's name and version.
 
     Attributes:
         recipe: as given.
@@ -90,6 +92,7 @@ class FeatureExtractor:
         recipe: FeatureRecipe,
         weights: Mapping[str, Mapping[str, Tensor]],
         settings: ExtractorSettings | None = None,
+        flow_engine: FlowEngine | None = None,
     ) -> None:
         self.recipe = recipe
         self._settings = settings if settings is not None else ExtractorSettings()
@@ -102,8 +105,8 @@ class FeatureExtractor:
         self._dtype = DTYPES[self._settings.precision]
         on_cpu = self._device.type == "cpu"
         self._batch_size = self._settings.batch_size or (CPU_BATCH if on_cpu else GPU_BATCH)
-        self._engine: FlowEngine | None = None
-        if "flow" in recipe.streams:
+        self._engine = flow_engine if "flow" in recipe.streams else None
+        if "flow" in recipe.streams and flow_engine is None:
             self._engine = build_flow_engine(
                 self._settings.flow_implementation, self._settings.num_threads
             )

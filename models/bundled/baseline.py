@@ -7,8 +7,8 @@ A localizer that does not clearly beat this has learned nothing about actions.
 import cv2
 import numpy as np
 
-from models.decode import VideoSource
 from models.flow.tvl1 import FlowEngine
+from models.frame_windows import FrameSource
 from models.recipe import FeatureRecipe
 from models.types import Activations, DoubleArray, FloatArray
 
@@ -16,7 +16,7 @@ PAIRS_PER_SNIPPET = 3
 UPPER_QUANTILE = 0.9
 
 
-def motion_energy(source: VideoSource, recipe: FeatureRecipe, engine: FlowEngine) -> DoubleArray:
+def motion_energy(source: FrameSource, recipe: FeatureRecipe, engine: FlowEngine) -> DoubleArray:
     """Return float64[T, 2]: mean and upper-quantile flow magnitude of each snippet, in px.
 
     Flow is measured on a few evenly spaced neighbour pairs of each window.

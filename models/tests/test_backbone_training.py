@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.errors import TrainingDataInvalid
+from models.errors import TrainingDataInvalid, WeightsInvalid
 from models.training import backbone
 from models.training.backbone import BackboneTrainingSettings, classify_clips, train_backbone
 from models.training.clip_augmentation import (
@@ -136,3 +136,28 @@ def test_clips_that_do_not_fit_are_refused(shape, label, stream):
     clips, labels = np.zeros(shape, np.uint8), np.full(shape[0], label, np.int64)
     with pytest.raises(TrainingDataInvalid):
         train_backbone(clips, labels, dataclasses.replace(TINY, stream=stream))
+
+
+def test_training_goes_on_from_initial_weights_and_draws_only_a_new_classifier():
+    clips, labels = _moving_clips(16)
+    still = dataclasses.replace(TINY, peak_learning_rate=1e-9, weight_decay=0.0, epochs=1)
+    start, _ = train_backbone(clips, labels, still)
+    other = dataclasses.replace(still, seed=9)
+    kept, _ = train_backbone(clips, labels, other, initial=start)
+    learned = [name for name in start if "conv3d" in name]
+    assert learned
+    for name in learned:
+        torch.testing.assert_close(kept[name], start[name], rtol=0, atol=1e-6)
+    wider, _ = train_backbone(
+        clips, labels, dataclasses.replace(other, num_classes=3), initial=start
+    )
+    assert len(wider["logits.conv3d.weight"]) == 3
+    torch.testing.assert_close(wider[learned[0]], start[learned[0]], rtol=0, atol=1e-6)
+
+
+def test_initial_weights_of_another_network_are_refused():
+    clips, labels = _moving_clips(8)
+    rgb = dataclasses.replace(TINY, stream="rgb", epochs=1)
+    start, _ = train_backbone(np.zeros((8, 10, 36, 40, 3), np.uint8), labels, rgb)
+    with pytest.raises(WeightsInvalid):
+        train_backbone(clips, labels, TINY, initial=start)

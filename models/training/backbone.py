@@ -1,4 +1,4 @@
-"""Trains one stream of a narrow Inception-I3D on trimmed clips, from scratch, on a CPU.
+"""Trains one stream of a narrow Inception-I3D on trimmed clips, from scratch or on, on a CPU.
 
 Owns the loop; `clip_augmentation` owns what a clip may look like. The same seed, thread count and
 machine give the same weights.
@@ -8,7 +8,7 @@ bf16, channels last) chose the defaults; docs/decisions.md has the reasons.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -28,6 +28,7 @@ from models.training.clip_augmentation import (
     rgb_batch,
 )
 from models.types import ByteArray, IntArray
+from models.weights import load_strictly
 
 StateDict = dict[str, Tensor]
 LogEntry = dict[str, float]
@@ -81,6 +82,7 @@ def train_backbone(
     labels: IntArray,
     settings: BackboneTrainingSettings,
     on_log: LogCallback | None = None,
+    initial: Mapping[str, Tensor] | None = None,
 ) -> tuple[StateDict, list[LogEntry]]:
     """Train one stream.
 
@@ -90,16 +92,21 @@ def train_backbone(
         labels: int64[N] in [0, num_classes).
         settings: see there.
         on_log: called once per epoch with numbers fit for one line of JSON.
+        initial: state dict to go on from; its classifier is left out where its classes are of
+            another number. None starts from scratch.
 
     Returns:
         The last epoch's state dict (float32, contiguous) and all log entries.
 
     Raises:
         TrainingDataInvalid: shapes, stream or labels do not fit together.
+        WeightsInvalid: the initial weights are of another network.
     """
     _check_clips(clips, labels, settings)
     with _seeded(settings):
         network = _build_network(settings)
+        if initial is not None:
+            _begin_with(network, initial)
         optimizer = torch.optim.AdamW(
             network.parameters(),
             lr=settings.peak_learning_rate,
@@ -188,6 +195,18 @@ def _build_network(settings: BackboneTrainingSettings) -> InceptionI3d:
         if parameter.ndim == len("OIDHW"):
             parameter.data = parameter.data.to(memory_format=torch.channels_last_3d)
     return network
+
+
+def _begin_with(network: InceptionI3d, initial: Mapping[str, Tensor]) -> None:
+    """Load initial weights; a classifier of another number of classes stays freshly drawn."""
+    fresh = {
+        name: tensor for name, tensor in network.state_dict().items() if name.startswith("logits.")
+    }
+    same_classes = all(
+        name in initial and initial[name].shape == tensor.shape for name, tensor in fresh.items()
+    )
+    state = dict(initial) if same_classes else {**initial, **fresh}
+    load_strictly(network, state, "the initial backbone")
 
 
 def _training_batches(
