@@ -56,7 +56,7 @@ def shortened(preset: Preset, head: Mapping[str, object]) -> Preset:
     )
     return replace(
         preset,
-        head=replace(preset.head, **{"width": WIDTH, **head}),  # type: ignore[arg-type]
+        head=replace(preset.head, **{"width": WIDTH, **head}),
         stages=stages,
         inference=inference,
     )

@@ -16,7 +16,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from models.errors import ContractViolation
 from models.types import DoubleArray, FloatArray
+
+MAX_DRAWS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +74,18 @@ class PlantedWorld:
         self._backgrounds = [self._prototype() for _ in range(settings.num_backgrounds)]
 
     def videos(self, count: int) -> list[PlantedVideo]:
-        """Return videos in which each class is in some and missing from some."""
-        while True:
+        """Return videos in which each class is in at least two and missing from some.
+
+        Raises:
+            ContractViolation: so few videos hardly ever come out that way.
+        """
+        for _ in range(MAX_DRAWS):
             drawn = [self._video() for _ in range(count)]
             counts = np.sum([one.labels for one in drawn], axis=0)
             if counts.min() > 1 and counts.max() < count:
                 return drawn
+        message = f"{count} videos are too few for {self.settings.num_classes} classes"
+        raise ContractViolation(message)
 
     def action_free(self, count: int) -> list[PlantedVideo]:
         """Return videos without any action."""
