@@ -34,7 +34,7 @@ def is_object_array(path: Path) -> bool:
             return _header(file)[1].hasobject
     except (OSError, ValueError, PickleRefused) as error:
         message = (
-            f"{path.name} is no .npy file that can be read ({_reason(error)}); fetch it again."
+            f"{path.name} is no .npy file that can be read ({reason_of(error)}); fetch it again."
         )
         raise TrainingDataInvalid(message) from error
 
@@ -69,9 +69,7 @@ def read_object_array(path: Path, max_values: int = MAX_VALUES) -> ObjectArray:
         machine = PickleMachine(memoryview(mapped)[offset:], max_values)
         return _checked_result(machine.run(), shape)
     except (OSError, ValueError, PickleRefused) as error:
-        message = (
-            f"{path.name} cannot be read as an array of objects ({_reason(error)}); fetch it again."
-        )
+        message = f"{path.name} is no array of objects that can be read ({reason_of(error)})."
         raise TrainingDataInvalid(message) from error
 
 
@@ -99,6 +97,6 @@ def _checked_result(result: object, shape: tuple[int, ...]) -> ObjectArray:
     return result
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Return the first line of an error; numpy's explanations have several."""
     return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
