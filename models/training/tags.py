@@ -1,6 +1,6 @@
 """Whole-video tags, read and joined with features into a training set.
 
-Time never enters: segments in an ActivityNet file are ignored here.
+Time never enters: whatever an annotation says about times is left unread here.
 """
 
 import csv
@@ -14,14 +14,15 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from models.datasets.activitynet import is_bsn
+from models.datasets.annotations import read_annotations
+from models.datasets.features import FeatureFolder
+from models.datasets.instances import Tags, listed, tags_of
 from models.errors import TrainingDataInvalid
 from models.recipe import FeatureRecipe
 from models.types import FeatureSet, FloatArray
 
 TAG_COLUMNS = ("video", "label")
-MAX_NAMED = 5  # names listed in one message
-
-Tags = dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class TaggedDataset:
         never = [name for name, count in zip(self.classes, counts, strict=True) if count == 0]
         if never:
             message = (
-                f"No video is tagged {_listed(never)}; tag at least one or leave the class out."
+                f"No video is tagged {listed(never)}; tag at least one or leave the class out."
             )
             raise TrainingDataInvalid(message)
         always = [
@@ -78,7 +79,7 @@ class TaggedDataset:
         ]
         if always:
             message = (
-                f"Every video is tagged {_listed(always)}, so nothing shows what its absence "
+                f"Every video is tagged {listed(always)}, so nothing shows what its absence "
                 "looks like; add videos without it, or background videos with no label."
             )
             raise TrainingDataInvalid(message)
@@ -87,17 +88,20 @@ class TaggedDataset:
 def read_tags(path: Path, subset: str | None = None) -> Tags:
     """Read tags: video id -> its labels, sorted, none for a background video.
 
-    Three forms are told apart by suffix and content: CSV with the columns ``video,label`` (one
-    row per pair; an empty label marks a background video), JSON lines ``{"video": ...,
-    "labels": [...]}``, and an ActivityNet ground truth, whose segments are ignored.
+    Forms are told apart by suffix and content: CSV with the columns ``video,label`` (one row per
+    pair; an empty label marks a background video), JSON lines ``{"video": ..., "labels": [...]}``,
+    an ActivityNet ground truth, and every folder that `read_annotations` knows (W-TALC's arrays,
+    THUMOS14's evaluation kit, BSN's pair). Of ground truths, the labels alone are read.
 
     Args:
-        path: the file, UTF-8.
+        path: the file, UTF-8, or the folder.
         subset: keep only videos of this subset, where the file states subsets.
 
     Raises:
         TrainingDataInvalid: the file cannot be read as any of these.
     """
+    if path.is_dir():
+        return tags_of(read_annotations(path, times=False), subset)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -108,8 +112,11 @@ def read_tags(path: Path, subset: str | None = None) -> Tags:
     if path.suffix.lower() in {".jsonl", ".ndjson"}:
         return _tags_from_json_lines(path.name, text, subset)
     if path.suffix.lower() == ".json":
-        return _tags_from_activitynet(path.name, text, subset)
-    message = f"The tags file {path.name} must end in .csv, .jsonl or .json."
+        document = _parsed(path.name, text)
+        if is_bsn(document):
+            return tags_of(read_annotations(path, times=False), subset)
+        return _tags_from_activitynet(path.name, document, subset)
+    message = f"The tags file {path.name} must end in .csv, .jsonl or .json, or be a folder."
     raise TrainingDataInvalid(message)
 
 
@@ -133,26 +140,60 @@ def build_dataset(
     """
     missing = sorted(set(tags) - set(features))
     if missing:
-        message = f"No features were found for {_listed(missing)}; extract them first."
+        message = f"No features were found for {listed(missing)}; extract them first."
         raise TrainingDataInvalid(message)
     ids = tuple(sorted(tags))
     foreign = [name for name in ids if features[name].recipe_digest != recipe.digest]
     if foreign:
         message = (
-            f"The features of {_listed(foreign)} come from another recipe than {recipe.name} "
+            f"The features of {listed(foreign)} come from another recipe than {recipe.name} "
             f"({recipe.digest}); extract them again with it."
         )
         raise TrainingDataInvalid(message)
+    return _joined(tags, ids, [features[name].values for name in ids], recipe, classes)
+
+
+def build_dataset_from_folder(
+    tags: Mapping[str, Iterable[str]], folder: FeatureFolder, classes: Sequence[str] | None = None
+) -> TaggedDataset:
+    """Join tags with a folder of features, which are read when they are used, not kept.
+
+    Args:
+        tags: video id -> labels.
+        folder: its videos without tags are left out.
+        classes: labels in order; by default all that occur, sorted.
+
+    Raises:
+        TrainingDataInvalid, RecipeMismatch: as `build_dataset` and `FeatureFolder.load`.
+    """
+    missing = sorted(set(tags) - set(folder.ids))
+    if missing:
+        message = (
+            f"No features were found for {listed(missing)} in {folder.folder.name}; extract them "
+            "first, or check that its files are named after the videos."
+        )
+        raise TrainingDataInvalid(message)
+    ids = tuple(sorted(tags))
+    return _joined(tags, ids, folder.sequence(ids), folder.recipe, classes)
+
+
+def _joined(
+    tags: Mapping[str, Iterable[str]],
+    ids: tuple[str, ...],
+    features: Sequence[FloatArray],
+    recipe: FeatureRecipe,
+    classes: Sequence[str] | None,
+) -> TaggedDataset:
     found = sorted({label for name in ids for label in tags[name]})
     names = tuple(found if classes is None else classes)
     unknown = sorted(set(found) - set(names))
     if unknown:
-        message = f"The tags use {_listed(unknown)}, which the list of classes does not have."
+        message = f"The tags use {listed(unknown)}, which the list of classes does not have."
         raise TrainingDataInvalid(message)
     labels = np.array([[name in set(tags[video]) for name in names] for video in ids], np.bool_)
     dataset = TaggedDataset(
         ids=ids,
-        features=[features[name].values for name in ids],
+        features=features,
         labels=labels.reshape(len(ids), len(names)),
         classes=names,
         recipe=recipe,
@@ -171,12 +212,6 @@ def _check_features(name: str, values: FloatArray, width: int) -> None:
     if not np.isfinite(values).all():
         message = f"The features of {name} hold values that are not finite; extract them again."
         raise TrainingDataInvalid(message)
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:MAX_NAMED])
-    more = len(names) - MAX_NAMED
-    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _tags_from_csv(name: str, text: str) -> Tags:
@@ -208,7 +243,7 @@ def _tags_from_json_lines(name: str, text: str, subset: str | None) -> Tags:
         unknown = sorted(set(record) - {"video", "labels", "subset"})
         if unknown:
             message = (
-                f"Line {number} of {name} has the unknown fields {_listed(unknown)}; it may have "
+                f"Line {number} of {name} has the unknown fields {listed(unknown)}; it may have "
                 "video, labels and subset."
             )
             raise TrainingDataInvalid(message)
@@ -223,8 +258,8 @@ def _tags_from_json_lines(name: str, text: str, subset: str | None) -> Tags:
     return _frozen(found)
 
 
-def _tags_from_activitynet(name: str, text: str, subset: str | None) -> Tags:
-    database = _parsed(name, text).get("database")
+def _tags_from_activitynet(name: str, document: Mapping[str, Any], subset: str | None) -> Tags:
+    database = document.get("database")
     if not isinstance(database, dict):
         message = f'{name} is no ActivityNet ground truth: it has no "database".'
         raise TrainingDataInvalid(message)
