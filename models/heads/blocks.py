@@ -127,6 +127,14 @@ def attention_pooling(sequence: Tensor, attention: Tensor, mask: Tensor) -> Tens
     return (sequence * weights).sum(dim=1) / (total + torch.finfo(total.dtype).eps)
 
 
+def class_attention_pooling(sequence: Tensor, attention: Tensor, mask: Tensor) -> Tensor:
+    """Return f32[B, C, D]: f32[B, T, D] averaged per class with weights f32[B, T, C] >= 0."""
+    weights = attention.masked_fill(~mask[..., None], 0.0).transpose(1, 2)
+    total = weights.sum(dim=2, keepdim=True)
+    silenced = sequence.masked_fill(~mask[..., None], 0.0)
+    return (weights @ silenced) / (total + torch.finfo(total.dtype).eps)
+
+
 def min_max_over_time(sequence: Tensor, mask: Tensor) -> Tensor:
     """Return f32[B, T, C] scaled per row and class so that its real snippets span [0, 1].
 
