@@ -7,7 +7,8 @@ ending says the format, ``.png`` or ``.svg``; the same figures give the same byt
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 FORMATS = (".png", ".svg")
 MAX_CURVES = 4
+MAX_LABEL = 34
 COLUMNS = 5
 PANEL_INCHES = 2.1
 ROW_INCHES = 0.27
@@ -39,6 +41,7 @@ ROW_INCHES = 0.27
 FIRST_SHADE, LAST_SHADE = 0.92, 0.05
 # Okabe-Ito, in the order of `KINDS`; background is grey, as it is about nothing.
 KIND_COLORS = ("#009E73", "#56B4E9", "#E69F00", "#0072B2", "#CC79A7", "#9A9A9A")
+KIND_INKS = ("white", INK, INK, "white", INK, INK)
 MISSED_COLOR = "#D55E00"
 MIN_WRITTEN_SHARE = 0.06
 
@@ -59,7 +62,7 @@ def draw_precision_recall(
     rows_of_tious = _chosen(matches.tious, tious)
     num_rows = -(-len(matches.classes) // COLUMNS)
     columns = min(COLUMNS, len(matches.classes))
-    legend_inches = 0.75
+    legend_inches = 0.3
     height = num_rows * (PANEL_INCHES + 0.15) + legend_inches
     figure = _figure(max(columns, 3) * PANEL_INCHES + 0.3, height)
     panels = figure.subplots(num_rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
@@ -71,7 +74,8 @@ def draw_precision_recall(
         for row, color in zip(rows_of_tious, colors, strict=True):
             _draw_curve(panel, recall[row], precision[row], color)
         shown = " ".join(f"{PERCENT * values[row]:.0f}" for row in rows_of_tious)
-        panel.set_title(f"{one.label}\nAP {shown}   n {num_truths}", fontsize=7, color=INK)
+        label = shorten(one.label, MAX_LABEL, placeholder="...")
+        panel.set_title(f"{label}\nAP {shown}   n {num_truths}", fontsize=7, color=INK)
         panel.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
         _plain(panel)
     for panel in panels[len(matches.classes) :]:
@@ -116,7 +120,7 @@ def draw_map(result: EvaluationResult, path: Path) -> None:
         f"{int(result.num_ground_truth.sum())} instances; "
         f"average mAP {PERCENT * result.average_map:.1f}",
     )
-    figure.tight_layout(rect=(0, 0, 1, 1 - 0.35 / height))
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.05 / height))
     _save(figure, path)
 
 
@@ -150,7 +154,7 @@ def draw_errors(analysis: ErrorAnalysis, path: Path) -> None:
     panels[1, 0].set_title("the same by length of the instance concerned", fontsize=9, color=INK)
     panels[1, 0].set_xlabel("share of detections, percent", fontsize=8, color=INK)
     panels[1, 1].set_xlabel("share of instances, percent", fontsize=8, color=INK)
-    top_inches = 0.95
+    top_inches = 0.35
     figure.tight_layout(rect=(0, 0, 1, 1 - top_inches / height))
     _title(
         figure,
@@ -221,7 +225,7 @@ def _draw_class_bars(axis: "Axes", result: EvaluationResult) -> None:
     means = PERCENT * result.average_precision.mean(axis=1)
     order = np.argsort(means, kind="stable")
     places = np.arange(len(order))
-    axis.barh(places, means[order], height=0.72, color="#56B4E9")
+    axis.barh(places, means[order], height=0.72, color="#CBE3F3")
     for row, color in zip(
         result.average_precision.T, _shades(len(result.tiou_thresholds)), strict=True
     ):
@@ -235,7 +239,7 @@ def _draw_class_bars(axis: "Axes", result: EvaluationResult) -> None:
         fontsize=9,
         color=INK,
     )
-    _plain(axis)
+    _plain(axis, grid="x")
 
 
 def _draw_kinds(axis: "Axes", names: Sequence[str], kinds: IntArray) -> None:
@@ -243,18 +247,19 @@ def _draw_kinds(axis: "Axes", names: Sequence[str], kinds: IntArray) -> None:
     shares = PERCENT * kinds / np.maximum(totals, 1)[:, None]
     places = np.arange(len(names))
     left = np.zeros(len(names))
-    for column, color in zip(shares.T, KIND_COLORS, strict=True):
+    for column, color, ink in zip(shares.T, KIND_COLORS, KIND_INKS, strict=True):
         axis.barh(places, column, left=left, height=0.8, color=color, edgecolor="white")
         for place, value, start in zip(places.tolist(), column, left, strict=True):
             if value >= PERCENT * MIN_WRITTEN_SHARE:
+                middle = start + value / 2
                 axis.text(
-                    start + value / 2, place, f"{value:.0f}", ha="center", va="center", fontsize=6.5
+                    middle, place, f"{value:.0f}", ha="center", va="center", fontsize=6.5, color=ink
                 )
         left += column
     labels = [f"{name}  ({total})" for name, total in zip(names, totals, strict=True)]
     axis.set_yticks(places, labels, fontsize=7)
     axis.set(xlim=(0, 100), ylim=(len(names) - 0.5, -0.5))
-    _plain(axis)
+    _plain(axis, grid="x")
 
 
 def _draw_missed(axis: "Axes", missed: IntArray, instances: IntArray) -> None:
@@ -265,12 +270,12 @@ def _draw_missed(axis: "Axes", missed: IntArray, instances: IntArray) -> None:
         axis.text(value + 2, place, f"{count} of {total}", va="center", fontsize=6.5, color=INK)
     axis.set(xlim=(0, 138), xticks=(0, 25, 50, 75, 100))
     axis.tick_params(left=False)
-    _plain(axis)
+    _plain(axis, grid="x")
 
 
-def _plain(axis: "Axes") -> None:
+def _plain(axis: "Axes", grid: Literal["both", "x"] = "both") -> None:
     axis.tick_params(labelsize=7, colors=INK)
-    axis.grid(color=FAINT, alpha=0.25, linewidth=0.6)
+    axis.grid(axis=grid, color=FAINT, alpha=0.25, linewidth=0.6)
     axis.set_axisbelow(True)
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
