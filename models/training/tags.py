@@ -23,6 +23,9 @@ from models.recipe import FeatureRecipe
 from models.types import FeatureSet, FloatArray
 
 TAG_COLUMNS = ("video", "label")
+JSON_LINES = {".jsonl", ".ndjson"}
+TRAINING_SUBSETS = {"train", "training"}
+TEST_SUBSET = "test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +105,10 @@ def read_tags(path: Path, subset: str | None = None) -> Tags:
     """
     if path.is_dir():
         return tags_of(read_annotations(path, times=False), subset)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"The tags file {path.name} cannot be read as UTF-8 text ({error})."
-        raise TrainingDataInvalid(message) from error
+    text = _text_of(path)
     if path.suffix.lower() == ".csv":
         return _tags_from_csv(path.name, text)
-    if path.suffix.lower() in {".jsonl", ".ndjson"}:
+    if path.suffix.lower() in JSON_LINES:
         return _tags_from_json_lines(path.name, text, subset)
     if path.suffix.lower() == ".json":
         document = _parsed(path.name, text)
@@ -118,6 +117,34 @@ def read_tags(path: Path, subset: str | None = None) -> Tags:
         return _tags_from_activitynet(path.name, document, subset)
     message = f"The tags file {path.name} must end in .csv, .jsonl or .json, or be a folder."
     raise TrainingDataInvalid(message)
+
+
+def training_subset(path: Path) -> str | None:
+    """Return the subset of a tags source that is meant for training; None when it states none.
+
+    ``training`` or ``train`` where there is one; ``validation`` where the only other is ``test``,
+    as in THUMOS14, whose own training set is trimmed.
+
+    Raises:
+        TrainingDataInvalid: the source cannot be read, or states subsets without telling which.
+    """
+    stated = _stated_subsets(path)
+    meant = sorted(stated & TRAINING_SUBSETS) or sorted(stated - {TEST_SUBSET})
+    if len(meant) == 1 or not stated:
+        return next(iter(meant), None)
+    message = f"{path.name} states the subsets {listed(sorted(stated))}; say which one to train on."
+    raise TrainingDataInvalid(message)
+
+
+def _stated_subsets(path: Path) -> set[str]:
+    if path.is_dir() or path.suffix.lower() == ".json":
+        entries = read_annotations(path, times=False).videos.values()
+        return {entry.subset for entry in entries if entry.subset is not None}
+    if path.suffix.lower() in JSON_LINES:
+        lines = _text_of(path).splitlines()
+        records = [_parsed(path.name, line) for line in lines if line.strip()]
+        return {str(one["subset"]) for one in records if one.get("subset") is not None}
+    return set()
 
 
 def build_dataset(
@@ -212,6 +239,14 @@ def _check_features(name: str, values: FloatArray, width: int) -> None:
     if not np.isfinite(values).all():
         message = f"The features of {name} hold values that are not finite; extract them again."
         raise TrainingDataInvalid(message)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"The tags file {path.name} cannot be read as UTF-8 text ({error})."
+        raise TrainingDataInvalid(message) from error
 
 
 def _tags_from_csv(name: str, text: str) -> Tags:
