@@ -16,6 +16,7 @@ import typer
 COMMANDS: dict[str, tuple[str, str]] = {
     "localize": ("models.cli", "Find timed actions in videos, in this process."),
     "evaluate": ("models.cli", "Score predictions against ground truth."),
+    "train": ("models.cli", "Teach a head from whole-video tags."),
     "models": ("models.cli", "List and show models; pull published weights."),
     "demo": ("workers.cli", "Draw a video, run the whole service on it, compare with the truth."),
     "up": ("workers.cli", "Run API, worker, sweeper and broker on this machine."),

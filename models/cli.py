@@ -94,3 +94,79 @@ def localize(  # noqa: PLR0913 - a command line's options are its parameters
         sys.stderr.write("interrupted\n")
         status = EXIT_INTERRUPTED
     raise typer.Exit(status)
+
+
+@app.command()
+def train(  # noqa: PLR0913 - a command line's options are its parameters
+    method: Annotated[str, typer.Option(help="dcc, tssa, aicl, cleannet, issf, or all of them.")],
+    tags: Annotated[
+        Path, typer.Option(help="Whole-video tags: CSV video,label; JSON lines; ActivityNet JSON.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the model.")],
+    features: Annotated[Path | None, typer.Option(help="Folder of features.")] = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder of videos to extract first.")] = None,
+    preset: Annotated[str, typer.Option(help="small, thumos14 or activitynet1.3.")] = "small",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE, one setting changed; repeat it.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same weights on one CPU.")] = 0,
+    holdout: Annotated[
+        float,
+        typer.Option(min=0.0, max=0.5, help="Share of videos whose tags choose the checkpoint."),
+    ] = 0.1,
+    subset: Annotated[str | None, typer.Option(help="Of the tags, where they state one.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the model; default: --out's name.")] = None,
+    backbone: Annotated[
+        str, typer.Option(help="With --videos: the model whose feature backbones are used.")
+    ] = "kinetag-demo",
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")
+    ] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="Of the CPU; 0 takes all.")] = 0,
+    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in --out.")] = False,
+    compare: Annotated[
+        bool, typer.Option(help="With --method all: the table is printed in any case.")
+    ] = False,
+    install: Annotated[
+        bool, typer.Option(help="Make the model known to `--model NAME` and the service.")
+    ] = True,
+    json_: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    home: HomeOption = DEFAULT_HOME,
+    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+) -> None:
+    """Train a head from whole-video tags; no timestamps are needed or read."""
+    if (features is None) == (videos is None):
+        message = "give either --features DIR or --videos DIR"
+        raise typer.BadParameter(message)
+    if compare and method != "all":
+        message = "--compare goes with --method all"
+        raise typer.BadParameter(message)
+    from models.commands.train import TrainOptions, run_train, set_threads  # noqa: PLC0415 - torch
+
+    set_threads(threads)
+    options = TrainOptions(
+        method=method,
+        features=features,
+        videos=videos,
+        tags=tags,
+        subset=subset,
+        out=out,
+        name=name,
+        preset=preset,
+        assignments=tuple(set_ or ()),
+        seed=seed,
+        holdout=holdout,
+        backbone=backbone,
+        device=device,
+        resume=resume,
+        install=install,
+        as_json=json_,
+        home=home,
+        debug=debug,
+    )
+    try:
+        status = run_train(options, exit_status)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; --resume goes on from the last checkpoint\n")
+        status = EXIT_INTERRUPTED
+    raise typer.Exit(status)

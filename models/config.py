@@ -17,6 +17,7 @@ TrainSampling = Literal["crop", "perturb", "perturb_short", "full"]
 Optimizer = Literal["adam", "sgd"]
 ProposalSource = Literal["thresholds", "head"]
 ProposalScore = Literal["oic", "contrast"]
+ContrastTerms = Literal["all", "action", "edges"]
 TestSampling = Literal["native", "uniform", "uniform_short"]
 
 NINE_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -49,6 +50,24 @@ class OicSettings:
     min_length: int = 1
     binary_bonus: bool = False
     trailing_sample: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastSettings:
+    """The contrast score of CleanNet: action inside, rising and falling edges, quiet outside.
+
+    Attributes:
+        window: snippets in which the highest and the lowest value make an edge, odd.
+        margin_ratio: by how much an interval is inflated and deflated on each side, as a share of
+            its length, in (0, 0.5).
+        terms: ``all`` is s_a + (s_s + s_e) / 2; ``action`` is s_a alone, ``edges`` s_s + s_e.
+
+    Source: CleanNet (ICCV 2019), equations 6 to 12; ``terms`` are rows of its ablation.
+    """
+
+    window: int = 7
+    margin_ratio: float = 0.25
+    terms: ContrastTerms = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +109,12 @@ class ProposalSettings:
         allow_empty: an empty answer is allowed; False forces the best class when none passes.
         align: a snippet's value stands at its window's ``center`` or at its ``start``.
         upsample: samples per snippet, linear interpolation.
-        score: ``oic`` is outer-inner contrast, ``contrast`` is CleanNet's contrast score.
+        score: ``oic`` is outer-inner contrast of runs, a head's intervals keep the scores it gave;
+            ``contrast`` gives either CleanNet's contrast score on the scoring sequence.
         min_raw_score: proposals scored below this are left out.
+        class_min_scores: the same for each class, in their order; empty for none.
         max_per_class: at most so many proposals of one class in one video, the best; 0 for all.
-        oic, nms: see there.
+        oic, contrast, nms: see there.
 
     Source: CoLA and ACM-Net for ``attention_thresholds``, CMCS for ``widen_samples``.
     """
@@ -108,8 +129,10 @@ class ProposalSettings:
     upsample: int = 24
     score: ProposalScore = "oic"
     min_raw_score: float = -1.0
+    class_min_scores: tuple[float, ...] = ()
     max_per_class: int = 0
     oic: OicSettings = OicSettings()
+    contrast: ContrastSettings = ContrastSettings()
     nms: NmsSettings = NmsSettings()
 
 

@@ -28,6 +28,7 @@ from models.config import (
 from models.errors import ModelUnknown, WeightsInvalid, WeightsMissing
 from models.heads.base import Head, HeadSpec
 from models.heads.registry import build_head, head_entry
+from models.localize.calibration import calibration_from_json
 from models.recipe import FeatureRecipe
 from models.types import FloatArray, MediaWarning
 
@@ -105,6 +106,7 @@ class ModelCard:
             values["inference"] = settings_from_json(InferenceSettings, values["inference"])
             values["proposals"] = settings_from_json(ProposalSettings, values["proposals"])
             values["warnings"] = tuple(MediaWarning(**one) for one in values.get("warnings", ()))
+            calibration_from_json(values.get("calibration"))  # refused here, not while it runs
             for name in ("classes", "notes"):
                 values[name] = tuple(values.get(name, ()))
             return cls(**values)

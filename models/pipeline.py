@@ -12,16 +12,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from models.catalog import CATALOG
 from models.decode import VideoSource
 from models.errors import DeviceUnavailable
 from models.feature_store import FeatureStore
 from models.features import ExtractorSettings, FeatureExtractor
-from models.localize.segments import clip_score, localize_activations
+from models.localize.calibration import ScoreCalibration, calibration_from_json, public_score
+from models.localize.segments import localize_activations
 from models.modelcard import LoadedModel, find_model
 from models.prediction import predict
 from models.recipe import FeatureRecipe
 from models.types import (
     Activations,
+    FeatureSet,
     LocalizationResult,
     Progress,
     ProgressCallback,
@@ -69,6 +72,7 @@ class Localizer:
         self._extractor = extractor
         self.recipe: FeatureRecipe = model.card.recipe
         self.model_name = f"{model.card.name}@{model.card.version}"
+        self._calibration = calibration_from_json(model.card.calibration)
 
     def open(
         self, path: Path, *, name: str | None = None, sha256: str | None = None
@@ -112,6 +116,17 @@ class Localizer:
         store.store_chunk(facts.sha256, self.recipe.digest, chunk, features)
         return True
 
+    def features(
+        self,
+        source: VideoSource,
+        store: FeatureStore | None = None,
+        on_progress: ProgressCallback | None = None,
+    ) -> FeatureSet:
+        """Return the features of an open source under this model's recipe."""
+        return self._extractor.extract(
+            source, store=store, video_sha256=source.facts.sha256, on_progress=on_progress
+        )
+
     def localize(
         self,
         source: VideoSource,
@@ -132,7 +147,7 @@ class Localizer:
         activations = predict(self._model, features)
         grid = self.recipe.grid(facts.duration_seconds)
         proposals = localize_activations(activations, grid, self._model.card.proposals)
-        segments = _to_segments(proposals, activations, source)
+        segments = _to_segments(proposals, activations, source, self._calibration)
         return LocalizationResult(
             video=facts,
             model=self.model_name,
@@ -176,7 +191,10 @@ def _labels_seen(activations: Activations, threshold: float) -> dict[str, float]
 
 
 def _to_segments(
-    proposals: Sequence[Proposal], activations: Activations, source: VideoSource
+    proposals: Sequence[Proposal],
+    activations: Activations,
+    source: VideoSource,
+    calibration: ScoreCalibration | None,
 ) -> tuple[Segment, ...]:
     if not proposals:
         return ()
@@ -188,7 +206,7 @@ def _to_segments(
     return tuple(
         Segment(
             label=activations.classes[one.class_index],
-            score=clip_score(one.raw_score),
+            score=public_score(one.raw_score, calibration),
             raw_score=one.raw_score,
             start_seconds=one.start_seconds,
             end_seconds=one.end_seconds,
@@ -210,9 +228,30 @@ def load_localizer(
         WeightsInvalid: a weights file is corrupt.
     """
     loaded = find_model(model, folders)
-    weights = find_weights(loaded.card.recipe, (loaded.folder, *folders))
+    weights = find_weights(_with_weights(loaded.card.recipe), (loaded.folder, *folders))
     settings = ExtractorSettings(device=choose_device(device), num_threads=num_threads)
     return Localizer(loaded, FeatureExtractor(loaded.card.recipe, weights, settings))
+
+
+def _with_weights(recipe: FeatureRecipe) -> FeatureRecipe:
+    """Return a recipe that names weights: its own, or the published ones of its backbone.
+
+    Models imported from published checkpoints were trained on features that others extracted;
+    their recipes name a backbone and no weights.
+    """
+    if recipe.weights:
+        return recipe
+    for record in CATALOG.values():
+        known = record.recipe
+        same = (known.backbone, known.width, known.streams, known.stream_width) == (
+            recipe.backbone,
+            recipe.width,
+            recipe.streams,
+            recipe.stream_width,
+        )
+        if same and known.weights:
+            return known
+    return recipe
 
 
 def localize_video(

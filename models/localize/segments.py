@@ -9,6 +9,7 @@ import numpy as np
 
 from models.config import ProposalSettings
 from models.errors import ContractViolation
+from models.localize.contrast import contrast_scores, interval_means
 from models.localize.nms import suppress
 from models.localize.oic import outer_inner_contrast
 from models.localize.proposals import mean_over_runs, runs_above, upsample_linear, widened
@@ -23,8 +24,9 @@ def localize_activations(
 
     Each selected class is cut at every threshold; the runs are scored by outer-inner contrast
     and suppressed per class. Where the video scores vary over time (a long video seen in
-    windows), a run needs the class threshold on average over itself. With ``source="head"`` the
-    head's own scored intervals take the place of cuts and contrast.
+    windows), an interval needs the class threshold on average over itself. With
+    ``source="head"`` the head's own intervals take the place of cuts; with ``score="contrast"``
+    either kind is scored by `models.localize.contrast` on the scoring sequence.
 
     Args:
         activations: of the whole video, T steps; T may differ from the grid's snippets when the
@@ -45,13 +47,14 @@ def localize_activations(
     found: list[Proposal] = []
     for class_index in selected:
         if settings.source == "head":
-            steps, scores = _own_proposals(activations, class_index)
-            intervals = _seconds(steps, len(activations.localization), grid, settings)
+            steps, scores = _own_proposals(activations, class_index, class_threshold)
         else:
             runs, scores = _scored_runs(activations, class_index, settings, class_threshold)
             steps = runs.astype(np.float64) / settings.upsample
-            intervals = _seconds(steps, len(activations.localization), grid, settings)
-        usable = (intervals[:, 1] > intervals[:, 0]) & (scores >= settings.min_raw_score)
+        if settings.score == "contrast":
+            scores = _contrast_scores(activations, class_index, steps, settings)
+        intervals = _seconds(steps, len(activations.localization), grid, settings)
+        usable = (intervals[:, 1] > intervals[:, 0]) & (scores >= _least(settings, class_index))
         intervals, scores = intervals[usable], scores[usable]
         kept, kept_scores = suppress(intervals, scores, settings.nms, snippet_seconds)
         if settings.max_per_class > 0:
@@ -68,9 +71,11 @@ def localize_activations(
     )
 
 
-def clip_score(raw_score: float) -> float:
-    """Return the public score of a proposal: its raw score cut to [0, 1]."""
-    return min(1.0, max(0.0, raw_score))
+def _least(settings: ProposalSettings, class_index: int) -> float:
+    """Return the raw score that a proposal of a class needs."""
+    if not settings.class_min_scores:
+        return settings.min_raw_score
+    return max(settings.min_raw_score, settings.class_min_scores[class_index])
 
 
 def _select_classes(
@@ -128,14 +133,37 @@ def _upsampled(
     return localization, scoring, constant
 
 
-def _own_proposals(activations: Activations, class_index: int) -> tuple[DoubleArray, DoubleArray]:
+def _own_proposals(
+    activations: Activations, class_index: int, class_threshold: float
+) -> tuple[DoubleArray, DoubleArray]:
     """Return float64[K, 2] steps and float64[K] scores that the head gave for one class."""
     own = activations.proposals
     if own is None:
         message = "these settings take the head's own proposals, and the activations hold none"
         raise ContractViolation(message)
     chosen = own.class_index == class_index
-    return own.steps[chosen], own.raw_scores[chosen]
+    steps, scores = own.steps[chosen], own.raw_scores[chosen]
+    if activations.window_scores is None:
+        return steps, scores
+    columns = np.full(len(steps), class_index, np.int64)
+    local = interval_means(activations.window_scores, steps, columns)
+    present = local >= class_threshold - np.finfo(np.float32).eps
+    return steps[present], scores[present]
+
+
+def _contrast_scores(
+    activations: Activations, class_index: int, steps: DoubleArray, settings: ProposalSettings
+) -> DoubleArray:
+    """Return float64[K]: the contrast scores of one class's intervals on the scoring sequence.
+
+    The sequence is not upsampled: the score's window counts snippets, and interpolation flattens
+    the steps that it looks for. With ``align="start"`` a cut finds a snippet's value at its start;
+    the snippet itself reaches half a step further.
+    """
+    shift = 0.5 if settings.source == "thresholds" and settings.align == "start" else 0.0
+    column = activations.scoring[:, class_index : class_index + 1]
+    columns = np.zeros(len(steps), np.int64)
+    return contrast_scores(column, steps + shift, columns, settings.contrast)
 
 
 def _seconds(

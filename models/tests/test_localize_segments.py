@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from models.config import NmsSettings, OicSettings, ProposalSettings
 from models.errors import ContractViolation
-from models.localize.segments import clip_score, localize_activations
+from models.localize.segments import localize_activations
 from models.timegrid import TimeGrid
 from models.types import Activations
 
@@ -152,10 +152,6 @@ def test_proposals_lie_inside_the_video_in_a_stated_order(count, classes, align,
         assert curve.video_scores[one.class_index] >= cuts.class_threshold
         assert -1 <= one.raw_score <= 1.2 + 1e-9
     assert got == localize_activations(curve, grid, cuts)
-
-
-def test_scores_are_clipped_for_the_public():
-    assert [clip_score(raw) for raw in (-0.3, 0.4, 1.2)] == [0.0, 0.4, 1.0]
 
 
 def test_refuses_disagreeing_or_broken_activations():

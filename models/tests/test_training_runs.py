@@ -9,6 +9,7 @@ import torch
 
 from models.config import Preset, TrainingSettings
 from models.errors import Cancelled, TrainingDataInvalid
+from models.heads.aicl import AiclSettings
 from models.heads.registry import PRESETS
 from models.recipe import FeatureRecipe
 from models.synthetic.planted import PlantedSettings, PlantedWorld
@@ -34,6 +35,7 @@ def planted(count=12, seed=0):
 
 def preset(steps=(20,)) -> Preset:
     small = PRESETS["aicl"]["small"]
+    assert isinstance(small.head, AiclSettings)
     stages = tuple(
         replace(small.training, stage=f"s{index}", steps=count, batch_size=4, log_every=5)
         for index, count in enumerate(steps)
@@ -161,6 +163,7 @@ def test_accumulated_batches_sum_their_gradients():
     stage = replace(
         base.training, steps=1, sampling="full", optimizer="sgd", momentum=0.0, learning_rate=0.1
     )
+    assert isinstance(base.head, AiclSettings)
     plain = replace(base.head, input_dropout=0.0, contrast_weight=0.0, modality_weight=0.0)
     plain = replace(plain, actionness_weight=0.0, action_weight=0.0, video_loss="softmax_ce")
     together = replace(base, head=plain, stages=(replace(stage, batch_size=8),))
