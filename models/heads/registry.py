@@ -11,6 +11,9 @@ from models.heads.base import Head, HeadEntry, HeadSpec
 
 HEAD_NAMES = (
     "aicl",
+    "cleannet",
+    "dcc",
+    "issf",
     "kinetics",
     "published_acmnet",
     "published_cmcs",
