@@ -154,14 +154,16 @@ def open_features(folder: Path, recipe: FeatureRecipe | None = None) -> FeatureF
     return FeatureFolder(place, layout, chosen, tuple(files), files)
 
 
-def write_features(folder: Path, recipe: FeatureRecipe, video: str, values: FloatArray) -> Path:
+def write_features(
+    folder: Path, recipe: FeatureRecipe, video: str, values: NDArray[np.floating[Any]]
+) -> Path:
     """Add one video to a folder of our own: ``recipe.json`` and ``<id>.npy``, each atomically.
 
     Args:
         folder: made where it is absent.
         recipe: of the features; the folder has one, stated when it is first written to.
         video: its id, which becomes a file name.
-        values: float32[T, D], finite, T >= 1. What is there already is replaced.
+        values: floating[T, D], finite, T >= 1, kept as float32. What is there is replaced.
 
     Returns:
         The file.

@@ -74,7 +74,7 @@ def test_evalkit_files_are_read_whatever_the_spaces(tmp_path):
     }
     assert found.videos["v2"] == VideoEntry("test", None, ("CliffDiving", "Diving"))
     assert found.videos["v7"].subset == "validation"
-    assert found.ambiguous == (("v2", 7.5, 8.5), ("v9", 1.0, 2.0))
+    assert list(found.ambiguous) == [("v2", 7.5, 8.5), ("v9", 1.0, 2.0)]
 
 
 def test_wtalc_arrays_are_read_with_their_own_tags(tmp_path):
@@ -89,7 +89,7 @@ def test_wtalc_arrays_are_read_with_their_own_tags(tmp_path):
     )
     assert found.videos["v2"] == VideoEntry("test", 4.0, ("Diving", "Golf"))
     assert found.videos["v3"] == VideoEntry("test", 60.0, ())
-    assert found.ambiguous == (("v2", 1.0, 1.5),)
+    assert list(found.ambiguous) == [("v2", 1.0, 1.5)]
 
 
 def test_wtalc_arrays_that_numpy_made_square_are_read_alike(tmp_path):
@@ -143,7 +143,7 @@ def test_detection_tables_are_read(tmp_path):
     )
     found = read_annotations(gtad)
     assert found.instances == (AnnotatedInstance("video_test_0000004", "Diving", 0.2, 1.1),)
-    assert found.ambiguous == (("video_test_0000004", 2.0, 3.0),)
+    assert list(found.ambiguous) == [("video_test_0000004", 2.0, 3.0)]
     rtd = tmp_path / "rtd.csv"
     rtd.write_text(
         "video-name,t-init,t-end,f-init,f-end,video-duration,frame-rate,video-frames,label-idx\n"
@@ -165,7 +165,8 @@ def test_tags_are_all_that_is_left_without_times(tmp_path):
     ):
         whole = read_annotations(path)
         blind = read_annotations(path, times=False)
-        assert blind.instances == blind.ambiguous == ()
+        assert not blind.instances
+        assert not blind.ambiguous
         assert tags_of(blind) == tags_of(whole)
         assert tags_of(blind, "test") == tags_of(read_annotations(path, subset="test"))
 

@@ -119,6 +119,20 @@ def test_python_2_pickles_keep_texts_and_raw_numbers(tmp_path):
         assert same(read_object_array(path)[0], expected)
 
 
+def test_long_python_2_texts_are_arrays_left_in_the_file(tmp_path):
+    numbers = np.arange(40_000, dtype="<f4")
+    inner = (
+        b"h\x01h\x02K\x00\x85U\x01b\x87R(K\x01M\x40\x9c\x85cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R"
+        b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T"
+        + struct.pack("<I", numbers.nbytes)
+        + numbers.tobytes()
+        + b"tb"
+    )
+    found = read_object_array(write(tmp_path, npy(PYTHON_2 % (inner + b"a"))))[0]
+    assert same(found, numbers)
+    assert not found.flags.owndata
+
+
 def test_large_arrays_stay_in_the_file(tmp_path):
     array = object_array([np.ones((300, 2048), np.float32), np.zeros((200, 2048), np.float32)])
     path = write(tmp_path, pickled(array, 3))

@@ -9,6 +9,7 @@ import torch
 
 from models.datasets.features import LazyFeatures, open_features, write_features
 from models.errors import TrainingDataInvalid
+from models.heads.aicl import AiclSettings
 from models.heads.registry import PRESETS
 from models.recipe import FeatureRecipe
 from models.training.tags import build_dataset_from_folder, read_tags, training_subset
@@ -67,6 +68,7 @@ TIMES = {
 
 def weights_of(dataset):
     small = PRESETS["aicl"]["small"]
+    assert isinstance(small.head, AiclSettings)
     settings = replace(
         small,
         head=replace(small.head, width=8),

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from models.datasets.activitynet import is_bsn
 from models.datasets.annotations import read_annotations
 from models.datasets.features import FeatureFolder
-from models.datasets.instances import Tags, listed, tags_of
+from models.datasets.instances import Tags as Tags
+from models.datasets.instances import listed, tags_of
 from models.errors import TrainingDataInvalid
 from models.recipe import FeatureRecipe
 from models.types import FeatureSet, FloatArray
