@@ -62,7 +62,7 @@ def draw_precision_recall(
     rows_of_tious = _chosen(matches.tious, tious)
     num_rows = -(-len(matches.classes) // COLUMNS)
     columns = min(COLUMNS, len(matches.classes))
-    legend_inches = 0.3
+    legend_inches = 0.55
     height = num_rows * (PANEL_INCHES + 0.15) + legend_inches
     figure = _figure(max(columns, 3) * PANEL_INCHES + 0.3, height)
     panels = figure.subplots(num_rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
@@ -154,7 +154,7 @@ def draw_errors(analysis: ErrorAnalysis, path: Path) -> None:
     panels[1, 0].set_title("the same by length of the instance concerned", fontsize=9, color=INK)
     panels[1, 0].set_xlabel("share of detections, percent", fontsize=8, color=INK)
     panels[1, 1].set_xlabel("share of instances, percent", fontsize=8, color=INK)
-    top_inches = 0.35
+    top_inches = 0.58
     figure.tight_layout(rect=(0, 0, 1, 1 - top_inches / height))
     _title(
         figure,

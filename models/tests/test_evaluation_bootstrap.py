@@ -7,12 +7,18 @@ import numpy as np
 import pytest
 
 from models.errors import ContractViolation, EvaluationDataInvalid
-from models.evaluation.bootstrap import paired_bootstrap
+from models.evaluation.bootstrap import BootstrapDifference, paired_bootstrap
 from models.evaluation.matching import match_detections
 from models.evaluation.records import Detection, GroundTruth
 from models.evaluation.scoring import evaluate
 
 TIOUS = (0.3, 0.5)
+
+
+def compared(found, truths, protocol="anet", tious=TIOUS, **options) -> BootstrapDifference:
+    """Compare two sets of detections, one run each."""
+    first, second = (match_detections(one, truths, protocol, tious) for one in found)
+    return paired_bootstrap([first], [second], **options)
 
 
 def generator(seed=0):
@@ -68,15 +74,15 @@ def literal_map(found, truths, names, protocol):
 def test_agrees_with_drawing_videos_literally(protocol):
     truths, (first, second) = drawn(6, 2, (0.5, 2.0), seed=4)
     names = [f"v{i}" for i in range(6)]
-    runs = [[match_detections(one, truths, protocol, TIOUS)] for one in (first, second)]
-    got = paired_bootstrap(*runs, generator(7), names, resamples=25)
+    options = {"rng": generator(7), "videos": names, "resamples": 25}
+    got = compared((first, second), truths, protocol, **options)
     draws = generator(7).multinomial(6, np.full(6, 1 / 6), size=25)
-    deltas = []
+    literal = []
     for weights in draws:
         chosen = np.repeat(names, weights)
         pair = [literal_map(one, truths, chosen, protocol) for one in (first, second)]
-        deltas.append(pair[0] - pair[1])
-    deltas = np.array(deltas)[~np.isnan(deltas)]
+        literal.append(pair[0] - pair[1])
+    deltas = np.array(literal)[~np.isnan(literal)]
     assert got.resamples == len(deltas)
     assert got.mean_difference == pytest.approx(deltas.mean())
     assert (got.low, got.high) == pytest.approx(tuple(np.quantile(deltas, [0.025, 0.975])))
@@ -112,8 +118,8 @@ def test_the_interval_covers_the_true_difference_about_as_often_as_it_says():
     inside = 0
     for seed in range(40):
         truths, found = drawn(20, 1, (1.0, 1.0), seed=seed, distractors=1)
-        runs = [[match_detections(one, truths, "anet", (0.5,))] for one in found]
-        got = paired_bootstrap(*runs, generator(seed), resamples=120, confidence=0.9)
+        options = {"rng": generator(seed), "resamples": 120, "confidence": 0.9}
+        got = compared(found, truths, "anet", (0.5,), **options)
         inside += not got.beyond_chance
     # Binomial(40, 0.9) is 29 or less once in 1,500 times; the percentile interval is a little
     # narrow for 20 videos.
@@ -121,11 +127,11 @@ def test_the_interval_covers_the_true_difference_about_as_often_as_it_says():
 
 
 def test_quiet_videos_count_when_named():
-    truths, (first, second) = drawn(5, 1, (0.2, 3.0), distractors=0)
-    runs = [[match_detections(one, truths, "anet", TIOUS)] for one in (first, second)]
+    truths, found = drawn(5, 1, (0.2, 3.0), distractors=0)
     names = [f"v{i}" for i in range(5)]
-    few = paired_bootstrap(*runs, generator(), names, resamples=300)
-    many = paired_bootstrap(*runs, generator(), [*names, *(f"q{i}" for i in range(45))], 300)
+    few = compared(found, truths, rng=generator(), videos=names, resamples=300)
+    names += [f"q{i}" for i in range(45)]
+    many = compared(found, truths, rng=generator(), videos=names, resamples=300)
     assert few.difference == pytest.approx(many.difference)
     assert many.resamples < 300  # some draws hold nothing but quiet videos
 
@@ -150,7 +156,6 @@ def test_refusals():
 
 def test_a_thousand_resamples_of_sixty_videos_take_seconds():
     truths, found = drawn(60, 9, (1.0, 1.5), distractors=20)
-    runs = [[match_detections(one, truths, "anet", (0.1, 0.2, 0.3, 0.4, 0.5))] for one in found]
     started = time.process_time()
-    paired_bootstrap(*runs, generator())
+    compared(found, truths, "anet", (0.1, 0.2, 0.3, 0.4, 0.5), rng=generator())
     assert time.process_time() - started < 10  # measured 1.1 s

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -21,6 +21,7 @@ def naive(scores, truths):
     return total
 
 
+@settings(max_examples=40)
 @given(
     arrays(np.float64, (9, 3), elements=st.sampled_from([0.0, 0.1, 0.2, 0.5, 0.9])),
     arrays(np.bool_, (9, 3)),
@@ -35,6 +36,7 @@ def test_agrees_with_the_definition(scores, labels):
             assert np.isnan(got[column])
 
 
+@settings(max_examples=40)
 @given(
     arrays(np.float64, (7, 2), elements=st.floats(-5, 5)),
     arrays(np.bool_, (7, 2)).filter(lambda labels: labels.any()),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import ContractViolation, EvaluationDataInvalid
@@ -37,7 +37,8 @@ TRUTHS = [
     ],
 )
 def test_each_kind(segment, kind):
-    analysis = analyse_errors([Detection("v", "a", *segment, 1.0)], TRUTHS)
+    start, end = segment
+    analysis = analyse_errors([Detection("v", "a", start, end, 1.0)], TRUTHS)
     counts = dict(zip(KINDS, analysis.kinds[0].tolist(), strict=True))
     assert counts == {name: int(name == kind) for name in KINDS}
 
@@ -86,6 +87,7 @@ def scenes(draw):
     return truths, [part(Detection, float(score)) for score in scores]
 
 
+@settings(max_examples=40)
 @given(scene=scenes(), tiou=st.sampled_from([0.05, 0.3, 0.5, 0.9]))
 def test_counts_add_up_and_agree_with_the_evaluator(scene, tiou):
     truths, found = scene

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: readable files whatever the number of classes, same input same file."""
+"""Pictures of an evaluation: files for any number of classes; same input, same file."""
 
 import pytest
 

@@ -37,7 +37,7 @@ def snippet_overlap(one, other) -> float:
     return len(first & second) / len(first | second) if first | second else 0.0
 
 
-def seconds(item):
+def seconds(item) -> tuple[float, float]:
     return item.start_seconds, item.end_seconds
 
 
@@ -94,7 +94,7 @@ def scenes(draw, *, rough=True):
     """
     numbers = st.integers(0, 30) if rough else st.floats(0, 30, width=32)
 
-    def interval():
+    def interval() -> tuple[float, float]:
         start = draw(numbers)
         length = draw(st.integers(0, 12) if rough else st.floats(0.5, 12, width=32))
         return float(start), float(start) + float(length)
@@ -102,7 +102,9 @@ def scenes(draw, *, rough=True):
     videos = st.sampled_from("vw")
     truths = [GroundTruth(draw(videos), "a", *interval()) for _ in range(draw(st.integers(1, 5)))]
     scores = draw(st.lists(st.integers(0, 1000), max_size=9, unique=True))
-    found = [Detection(draw(st.sampled_from("vwx")), "a", *interval(), float(s)) for s in scores]
+    found = [
+        Detection(draw(st.sampled_from("vwx")), "a", *interval(), score=float(s)) for s in scores
+    ]
     ambiguous = [(draw(videos), *interval()) for _ in range(draw(st.integers(0, 2)))]
     return truths, found, ambiguous
 
@@ -131,6 +133,7 @@ def test_equality_with_the_threshold(protocol, expected):
 
 
 @pytest.mark.parametrize("protocol", sorted(NAIVE))
+@settings(max_examples=40)
 @given(scene=scenes())
 def test_agrees_with_a_naive_evaluator(protocol, scene):
     truths, found, ambiguous = scene
@@ -157,6 +160,7 @@ def test_the_order_of_the_input_plays_no_part(protocol, scene, seed):
 
 
 @pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+@settings(max_examples=40)
 @given(scene=scenes())
 def test_a_shift_of_time_and_new_names_change_nothing(protocol, scene):
     truths, found, ambiguous = scene
@@ -181,6 +185,7 @@ def test_a_shift_of_time_and_new_names_change_nothing(protocol, scene):
 
 
 @pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+@settings(max_examples=40)
 @given(scene=scenes())
 def test_average_precision_falls_with_the_threshold_and_stays_in_range(protocol, scene):
     truths, found, _ = scene
@@ -194,7 +199,9 @@ def test_average_precision_falls_with_the_threshold_and_stays_in_range(protocol,
 @pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
 def test_the_truth_itself_is_perfect(protocol):
     truths = [GroundTruth(f"v{i % 3}", "ab"[i % 2], 10 * i, 10 * i + 6) for i in range(12)]
-    found = [Detection(t.video, t.label, *seconds(t), 1 / (i + 1)) for i, t in enumerate(truths)]
+    found = [
+        Detection(t.video, t.label, *seconds(t), score=1 / (i + 1)) for i, t in enumerate(truths)
+    ]
     assert evaluate(found, truths, protocol, THUMOS_TIOUS).average_map == pytest.approx(1.0)
 
 
