@@ -35,28 +35,32 @@ def draw_curves(path: Path, title: str, log: Sequence[LogRecord], chosen_step: i
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    figure = Figure(figsize=(9.0, 5.4), layout="constrained")
-    FigureCanvasAgg(figure)
     offsets = _stage_offsets(log)
+    losses = [record for record in log if "loss" in record]
     judged = [record for record in log if "held_out_video_map" in record]
-    axes = figure.subplots(
-        2 if judged else 1, 1, sharex=True, height_ratios=[3, 1][: 1 + bool(judged)]
-    )
-    upper: Axes = axes[0] if judged else axes
-    _draw_losses(upper, log, offsets)
-    upper.set_title(title, loc="left", fontsize=11)
+    heights = [2, 2, 1] if judged else [2, 2]
+    figure = Figure(figsize=(9.0, 1.6 * sum(heights)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes: list[Axes] = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights))
+    axes[0].set_title(title, loc="left", fontsize=11)
+    steps = [offsets[int(record["stage"])] + record["step"] for record in losses]
+    axes[0].plot(steps, [r["loss"] for r in losses], color="#222222", lw=1.6)
+    axes[0].set_ylabel("loss, weighted sum")
+    _draw_parts(axes[1], losses, steps)
     last = max(offsets)
-    chosen = offsets[last] + chosen_step
     if judged:
-        lower: Axes = axes[1]
-        steps = [offsets[last] + record["step"] for record in judged]
-        lower.plot(steps, [r["held_out_video_map"] for r in judged], "o-", color="#0072B2", ms=4)
-        lower.set_ylabel("held-out\nvideo mAP")
-        lower.set_ylim(-0.05, 1.05)
-        _mark(lower, chosen, "kept")
-        lower.set_xlabel("optimiser step")
-    else:
-        upper.set_xlabel("optimiser step")
+        places = [offsets[last] + record["step"] for record in judged]
+        scores = [record["held_out_video_map"] for record in judged]
+        axes[2].plot(places, scores, "o-", color="#0072B2", ms=4)
+        axes[2].set_ylabel("held-out\nvideo mAP")
+        axes[2].set_ylim(-0.05, 1.1)
+    for one in axes:
+        one.grid(alpha=0.25)
+        for stage, before in offsets.items():
+            if stage > 0:
+                _mark(one, before, f"stage {stage + 1}" if one is axes[0] else "")
+    _mark(axes[-1], offsets[last] + chosen_step, "kept")
+    axes[-1].set_xlabel("optimiser step")
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.suffix.lstrip(".") or "png", dpi=DOTS_PER_INCH)
     write_bytes_atomic(path, buffer.getvalue())
@@ -71,22 +75,23 @@ def _stage_offsets(log: Sequence[LogRecord]) -> dict[int, float]:
     return offsets or {0: 0.0}
 
 
-def _draw_losses(axes: "Axes", log: Sequence[LogRecord], offsets: dict[int, float]) -> None:
-    losses = [record for record in log if "loss" in record]
+def _draw_parts(axes: "Axes", losses: Sequence[LogRecord], steps: Sequence[float]) -> None:
+    """Draw each part against its own largest value, so that small ones can be seen."""
     names = sorted({name for record in losses for name in record if name.startswith(PART_PREFIX)})
-    steps = [offsets[int(record["stage"])] + record["step"] for record in losses]
-    axes.plot(steps, [r["loss"] for r in losses], color="#222222", lw=2, label="loss (weighted)")
     for place, name in enumerate(names):
         shown = [(s, r[name]) for s, r in zip(steps, losses, strict=True) if name in r]
-        color = PALETTE[place % len(PALETTE)]
-        label = name.removeprefix(PART_PREFIX).replace("_", " ")
-        axes.plot(*zip(*shown, strict=True), color=color, lw=1.2, label=label)
-    for stage, before in offsets.items():
-        if stage > 0:
-            _mark(axes, before, f"stage {stage + 1}")
-    axes.set_ylabel("loss")
-    axes.grid(alpha=0.25)
-    axes.legend(fontsize=8, ncols=2, frameon=False)
+        largest = max(abs(value) for _, value in shown) or 1.0
+        label = f"{name.removeprefix(PART_PREFIX).replace('_', ' ')} (1 = {largest:.3g})"
+        axes.plot(
+            [s for s, _ in shown],
+            [value / largest for _, value in shown],
+            color=PALETTE[place % len(PALETTE)],
+            ls="-" if place < len(PALETTE) else "--",
+            lw=1.3,
+            label=label,
+        )
+    axes.set_ylabel("parts, unweighted,\neach by its largest")
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
 
 
 def _mark(axes: "Axes", step: float, text: str) -> None:
