@@ -21,6 +21,7 @@ from models.errors import TrainingDataInvalid
 
 BSN_INSTANCES = "*anno_action*.json"
 BSN_VIDEOS = "*video_info*.csv"
+MAX_SECONDS = 1e9  # thirty years; more is a mistake
 BSN_COLUMNS = {"video", "seconds", "subset"}
 
 
@@ -79,7 +80,7 @@ def read_bsn(path: Path, document: Mapping[str, Any], times: bool) -> Annotation
             raise TrainingDataInvalid(message)
         subsets = {row["video"]: row["subset"] for row in rows}
         durations = {row["video"]: float(row["seconds"]) for row in rows}
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         message = f"{tables[0].name} cannot be read ({error}); fetch it again."
         raise TrainingDataInvalid(message) from error
     missing = sorted(set(document) - set(subsets))
@@ -160,7 +161,7 @@ def _subset(where: str, video: str, subset: object) -> str | None:
 def _duration(where: str, video: str, seconds: object) -> float | None:
     if seconds is None:
         return None
-    if isinstance(seconds, int | float) and 0 <= seconds < float("inf"):
+    if isinstance(seconds, int | float) and 0 <= seconds < MAX_SECONDS:
         return float(seconds)
-    message = f"The duration of {video} in {where} is no number of seconds ({seconds!r:.40})."
+    message = f"The duration of {video} in {where} is no number of seconds."
     raise TrainingDataInvalid(message)

@@ -26,7 +26,12 @@ from models.datasets.feature_layouts import (
     video_files,
 )
 from models.datasets.instances import listed
-from models.datasets.object_arrays import ObjectArray, is_object_array, read_object_array, reason_of
+from models.datasets.object_arrays import (
+    ObjectArray,
+    read_object_array,
+    read_plain_array,
+    reason_of,
+)
 from models.datasets.wtalc import read_names, read_subsets
 from models.errors import RecipeMismatch, TrainingDataInvalid
 from models.recipe import STREAM_NAMES, FeatureRecipe, require_same_recipe
@@ -237,20 +242,13 @@ def _open_object_array(place: Path, found: Found, recipe: FeatureRecipe) -> Feat
 
 
 def _read(path: Path) -> NDArray[Any]:
+    if path.suffix != ".csv":
+        return read_plain_array(path)
     try:
-        if path.suffix == ".csv":
-            return _read_csv(path)
-        if is_object_array(path):
-            message = f"{path.name} holds Python objects instead of numbers; save it as float32."
-            raise TrainingDataInvalid(message)
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        return _read_csv(path)
+    except (OSError, ValueError) as error:
         message = f"{path.name} cannot be read ({reason_of(error)}); extract or fetch it again."
         raise TrainingDataInvalid(message) from error
-    if not isinstance(values, np.ndarray):
-        message = f"{path.name} holds no array; extract or fetch it again."
-        raise TrainingDataInvalid(message)
-    return values
 
 
 def _read_csv(path: Path) -> NDArray[Any]:

@@ -133,10 +133,11 @@ def checked_instance(where: str, video: str, label: str, times: object) -> Annot
 
 def checked_seconds(where: str, video: str, times: object) -> tuple[float, float]:
     """Return start and end in seconds; arguments and errors as `checked_instance`."""
+    pair = times if isinstance(times, list | tuple) else ()
     try:
-        start, end = (float(value) for value in times)  # type: ignore[attr-defined]
-    except (TypeError, ValueError) as error:
-        message = f"{where} has a segment of {video} that is no pair of seconds ({times!r:.60})."
+        start, end = (float(value) for value in pair)
+    except (TypeError, ValueError, OverflowError) as error:
+        message = f"{where} has a segment of {video} that is no pair of seconds; repair it."
         raise TrainingDataInvalid(message) from error
     # Written so that NaN fails, too.
     if not (0 <= start <= end < float("inf")):

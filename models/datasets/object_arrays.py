@@ -1,9 +1,10 @@
-"""Reads .npy files of Python objects without running any of what is in them.
+"""Reads .npy files, those of Python objects without running any of what is in them.
 
-Such a file holds a pickle: a program that may name and call anything. No unpickler runs here;
+A file of objects holds a pickle: a program that may name and call anything. No unpickler runs here;
 `models.datasets.array_pickles` walks over it instead and refuses what numpy does not write.
 """
 
+import math
 import mmap
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,6 +38,30 @@ def is_object_array(path: Path) -> bool:
             f"{path.name} is no .npy file that can be read ({reason_of(error)}); fetch it again."
         )
         raise TrainingDataInvalid(message) from error
+
+
+def read_plain_array(path: Path) -> NDArray[Any]:
+    """Read a .npy file of numbers or texts.
+
+    Raises:
+        TrainingDataInvalid: the file cannot be read, holds Python objects, or is shorter than its
+            header says; nothing of that size is allocated then.
+    """
+    if is_object_array(path):
+        message = f"{path.name} holds Python objects instead of numbers; save it as float32."
+        raise TrainingDataInvalid(message)
+    try:
+        with path.open("rb") as file:
+            shape, dtype = _header(file)
+            missing = math.prod(shape) * dtype.itemsize - (path.stat().st_size - file.tell())
+        if missing <= 0:
+            values: NDArray[Any] = np.load(path, allow_pickle=False)
+            return values
+    except (OSError, ValueError, EOFError, PickleRefused) as error:
+        message = f"{path.name} cannot be read ({reason_of(error)}); extract or fetch it again."
+        raise TrainingDataInvalid(message) from error
+    message = f"{path.name} cannot be read (it is cut short); extract or fetch it again."
+    raise TrainingDataInvalid(message)
 
 
 def read_object_array(path: Path, max_values: int = MAX_VALUES) -> ObjectArray:

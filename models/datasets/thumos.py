@@ -109,10 +109,10 @@ def read_detection_table(path: Path, text: str, times: bool) -> AnnotationSet | 
         TrainingDataInvalid: a row has another form.
     """
     reader = csv.DictReader(StringIO(text))
-    columns = set(reader.fieldnames or ())
-    table = list(reader)
     durations: dict[str, float] = {}
     try:
+        columns = set(reader.fieldnames or ())
+        table = list(reader)
         if columns >= GTAD_COLUMNS:
             rows = [(one["video"], one["type"], (one["start"], one["end"])) for one in table]
         elif columns >= RTD_COLUMNS:
@@ -123,7 +123,7 @@ def read_detection_table(path: Path, text: str, times: bool) -> AnnotationSet | 
             durations = {one["video-name"]: float(one["video-duration"]) for one in table}
         else:
             return None
-    except (KeyError, ValueError, IndexError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
         message = f"A row of {path.name} is malformed ({error}); fetch the file again."
         raise TrainingDataInvalid(message) from error
     ambiguous: list[AmbiguousInterval] = []

@@ -18,7 +18,7 @@ from models.datasets.instances import (
     checked_instance,
     listed,
 )
-from models.datasets.object_arrays import is_object_array, read_object_array
+from models.datasets.object_arrays import is_object_array, read_object_array, read_plain_array
 from models.datasets.thumos import read_ambiguous
 from models.errors import TrainingDataInvalid
 
@@ -161,12 +161,8 @@ def _plain(path: Path) -> NDArray[Any]:
         return np.array(
             [one.decode("latin-1") if isinstance(one, bytes) else one for one in values]
         )
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        message = f"{path.name} in {path.parent.name} cannot be read ({error}); fetch it again."
-        raise TrainingDataInvalid(message) from error
-    if not isinstance(values, np.ndarray) or not values.ndim:
+    values = read_plain_array(path)
+    if not values.ndim:
         message = f"{path.name} holds no array; fetch it again."
         raise TrainingDataInvalid(message)
     return values

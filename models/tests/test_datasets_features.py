@@ -261,6 +261,12 @@ def test_damaged_files_are_refused(tmp_path):
     for length in (0, 5, 20, len(content) - 1):
         path.write_bytes(content[:length])
         refused(tmp_path, r"v\.npy .*can(not)? be read")
+    enormous = content.replace(b"(3, 6), ", b"(3" + b"0" * 13 + b", 6), ").replace(
+        b" " * 13, b"", 1
+    )
+    assert len(enormous) == len(content)
+    path.write_bytes(enormous)
+    refused(tmp_path, "it is cut short")
 
 
 @pytest.mark.parametrize(

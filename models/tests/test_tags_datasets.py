@@ -68,6 +68,7 @@ def test_activitynet_segments_are_ignored(tmp_path):
         ("t.csv", "video,label\n,fall\n", "Line 2 of t.csv is not of the form"),
         ("t.csv", "video,label\na,fall,9\n", "Line 2 of t.csv is not of the form"),
         ("t.csv", "video,label\n", "names no video"),
+        ("t.csv", "video,label\na," + "b" * 200_000 + "\n", "no proper CSV"),
         ("t.jsonl", '{"video": "a"}', 'needs "video"'),
         ("t.jsonl", '{"video": "a", "labels": "fall"}', "a list of names"),
         ("t.jsonl", '{"video": "a", "labels": [], "start": 3}', "unknown fields start"),

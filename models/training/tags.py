@@ -251,7 +251,14 @@ def _text_of(path: Path) -> str:
 
 
 def _tags_from_csv(name: str, text: str) -> Tags:
-    reader = csv.DictReader(StringIO(text))
+    try:
+        return _tags_from_rows(name, csv.DictReader(StringIO(text)))
+    except csv.Error as error:
+        message = f"The tags file {name} is no proper CSV ({error})."
+        raise TrainingDataInvalid(message) from error
+
+
+def _tags_from_rows(name: str, reader: "csv.DictReader[str]") -> Tags:
     columns = tuple(column.strip() for column in reader.fieldnames or ())
     if set(columns) != set(TAG_COLUMNS):
         message = (
