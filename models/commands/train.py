@@ -120,10 +120,11 @@ def _dataset(options: TrainOptions, console: Console) -> TaggedDataset:
     if options.videos is None:
         message = "Give --features DIR or --videos DIR."
         raise TrainingDataInvalid(message)
-    say = console.print
-    extraction = Extraction(
-        options.backbone, options.home, options.device, lambda line: say(line, markup=False)
-    )
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
+    extraction = Extraction(options.backbone, options.home, options.device, say)
     return tagged_videos(options.videos, options.tags, options.subset, extraction)
 
 
@@ -246,7 +247,7 @@ def _report(
         document = {"error": {"code": error.code, "message": str(error)}}
         sys.stdout.write(json.dumps(document) + "\n")
     else:
-        console.print(f"{error} [{error.code}]", markup=False)
+        console.print(f"{error} [{error.code}]", markup=False, soft_wrap=True)
     return exit_status(error)
 
 
