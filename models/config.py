@@ -104,6 +104,7 @@ class ProposalSettings:
         thresholds: cuts of the localization sequence; a sample above the cut is inside.
         attention_thresholds: cuts of the attention; their runs are candidates of every localized
             class and are scored on its uncut scoring sequence.
+        attention_bonus: added to the class bonus of these runs.
         widen_samples: size of a window by which runs are dilated; runs that meet become one.
         class_threshold: classes whose video score reaches this are localized.
         allow_empty: an empty answer is allowed; False forces the best class when none passes.
@@ -116,12 +117,14 @@ class ProposalSettings:
         max_per_class: at most so many proposals of one class in one video, the best; 0 for all.
         oic, contrast, nms: see there.
 
-    Source: CoLA and ACM-Net for ``attention_thresholds``, CMCS for ``widen_samples``.
+    Source: CoLA and ACM-Net for ``attention_thresholds``, ACM-Net on ActivityNet for
+    ``attention_bonus``, CMCS for ``widen_samples``.
     """
 
     source: ProposalSource = "thresholds"
     thresholds: tuple[float, ...] = NINE_THRESHOLDS
     attention_thresholds: tuple[float, ...] = ()
+    attention_bonus: float = 0.0
     widen_samples: int = 1
     class_threshold: float = 0.15
     allow_empty: bool = True

@@ -9,19 +9,11 @@ Source: ISSF (AAAI 2024), whose code is not public; where it is silent RSKP (CVP
 public code are followed.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from models.config import (
-    HeadSettings,
-    InferenceSettings,
-    Preset,
-    ProposalSettings,
-    TrainingSettings,
-)
 from models.heads.base import (
     Head,
     HeadEntry,
@@ -34,6 +26,7 @@ from models.heads.base import (
 from models.heads.blocks import TemporalEmbedding
 from models.heads.class_memory import ClassMemory, memory_share
 from models.heads.cosine_prediction import CosinePrediction, Prediction
+from models.heads.issf_settings import ISSF_PRESETS, IssfSettings
 from models.heads.losses import (
     attention_margin,
     distillation,
@@ -43,8 +36,6 @@ from models.heads.losses import (
 )
 from models.heads.refinement import (
     BoundaryRefinement,
-    Saliency,
-    Scaling,
     propagate,
     salient_snippets,
     snippet_changes,
@@ -52,100 +43,7 @@ from models.heads.refinement import (
     video_prototypes,
 )
 
-Refine = Literal["issf", "rskp", "none"]
-VideoLoss = Literal["softmax_ce", "sigmoid_bce"]
-MemoryRule = Literal["own", "momentum", "direct", "best", "none"]
-
 MARGIN_DIVISOR = 8  # Source: RSKP processor.py, the lowest and the highest T / 8 of the attention
-
-
-@dataclass(frozen=True, slots=True)
-class IssfSettings(HeadSettings):
-    """The ISSF head.
-
-    Attributes:
-        width: channels E of the embedding; 0 for the width of the features, as published.
-        kernel: of the embedding's temporal convolution, odd; 1 is the published linear map.
-        dropout: behind the embedding, training only.
-        input_dropout: on the features, training only.
-        scale: of every cosine that becomes a logit.
-        video_loss: ``softmax_ce`` as published; ``sigmoid_bce`` makes L_ca class-wise, with every
-            snippet a negative of each absent class, and probabilities sigmoids.
-        refine: ``issf`` rewrites snippets from salient and other ones, ``rskp`` by propagation
-            over prototypes, ``none`` is the base branch alone, without memory and distillation.
-        saliency: what makes a snippet salient; see `models.heads.refinement.snippet_changes`.
-        salient_share: of the snippets that are salient.
-        mark_previous: also mark the snippet before each, as the released helper does.
-        reduction: r, of the channel unit.
-        salient_weight: sigma, of the salient part in the refined features.
-        attention: scaling of the temporal unit, in the video and towards the memory.
-        num_prototypes, em_iterations, propagation: of ``rskp``; the last is w.
-        memory: ``momentum`` blends new features in, ``direct`` replaces the old by them, ``best``
-            keeps the best by score, ``none`` has no memory, ``own`` is what the refinement was
-            published with (``momentum`` of salient snippets, ``best`` of prototypes).
-        slots: S, features per class.
-        momentum: eta0.
-        warm_up_share: of the epochs before the memory is filled and used; with a single epoch it
-            never is.
-        refined_weight, memory_weight: of both classification losses on the refined branch and on
-            the branch from the memory, beside 1 on the base branch.
-        mil_weight: of the class-wise classification loss beside the class-agnostic one.
-        attention_weight: of the margin of the base attention.
-        kd_weight, kd_weight_after: of the distillation, during and after warm-up.
-        memory_target: share of the memory branch in the pseudo labels.
-        temperature: of the distillation.
-        base_share: of the base branch in what inference returns; the rest is the refined branch.
-        base_only: inference without the refined branch.
-        scoring_attention: share of the attention in the sequence that scores proposals.
-
-    Source: ISSF for widths, shares, weights and epochs on THUMOS14, RSKP for scale, dropout,
-    distillation, fusion and everything of ``rskp``; scaling, slots, eta0, warm-up, both weights
-    of the refined branches and equal shares in the pseudo labels are ours.
-    """
-
-    width: int = 0
-    kernel: int = 1
-    dropout: float = 0.6
-    input_dropout: float = 0.0
-    scale: float = 20.0
-    video_loss: VideoLoss = "softmax_ce"
-    refine: Refine = "issf"
-    saliency: Saliency = "l1"
-    salient_share: float = 0.5
-    mark_previous: bool = False
-    reduction: int = 4
-    salient_weight: float = 0.88
-    attention: Scaling = "cos5"
-    num_prototypes: int = 8
-    em_iterations: int = 2
-    propagation: float = 0.5
-    memory: MemoryRule = "own"
-    slots: int = 5
-    momentum: float = 0.5
-    warm_up_share: float = 100 / 180
-    refined_weight: float = 1.0
-    memory_weight: float = 0.5
-    mil_weight: float = 0.2
-    attention_weight: float = 0.1
-    kd_weight: float = 1.0
-    kd_weight_after: float = 1.0
-    memory_target: float = 0.5
-    temperature: float = 0.2
-    base_share: float = 0.6
-    base_only: bool = False
-    scoring_attention: float = 0.0
-
-    def memory_rule(self) -> MemoryRule:
-        """Return the rule that ``memory`` stands for; without refinement there is none."""
-        if self.refine == "none":
-            return "none"
-        if self.memory == "own":
-            return "momentum" if self.refine == "issf" else "best"
-        return self.memory
-
-    def warm_up_epochs(self, epochs: int) -> int:
-        """Return the first epoch, from 0, that uses the memory."""
-        return round(self.warm_up_share * epochs)
 
 
 class IssfHead(Head):
@@ -382,12 +280,4 @@ class IssfHead(Head):
         return [(label, found, scores[:, label]) for label in present]
 
 
-_SMALL = Preset(
-    name="small",
-    head=IssfSettings(width=128),
-    stages=(TrainingSettings(),),
-    inference=InferenceSettings(),
-    proposals=ProposalSettings(),
-)
-
-ENTRY = HeadEntry(IssfHead, IssfSettings, presets=(_SMALL,), plain=(("refine", "none"),))
+ENTRY = HeadEntry(IssfHead, IssfSettings, presets=ISSF_PRESETS, plain=(("refine", "none"),))

@@ -99,7 +99,8 @@ def _scored_runs(
         attention = upsample_linear(
             activations.attention[:, None], settings.upsample, settings.align
         )[:, 0]
-        uncut = replace(settings.oic, thresholded=False)
+        class_bonus = settings.oic.class_bonus + settings.attention_bonus
+        uncut = replace(settings.oic, thresholded=False, class_bonus=class_bonus)
         cuts += [(attention, threshold, uncut) for threshold in settings.attention_thresholds]
     all_runs: list[IntArray] = [np.zeros((0, 2), np.int64)]
     all_scores: list[DoubleArray] = [np.zeros(0)]
