@@ -108,16 +108,24 @@ def evaluate_command(  # noqa: PLR0913 - a command line's options are its parame
         typer.Option(help="Stretches of doubt: lines of video, start, end. Not with anet."),
     ] = None,
     ignore_unknown_labels: Annotated[
-        bool, typer.Option(help="Leave out predictions of labels the ground truth lacks.")
+        bool,
+        typer.Option(
+            "--ignore-unknown-labels",
+            help="Leave out predictions of labels the ground truth lacks.",
+        ),
     ] = False,
     cliffdiving_as_diving: Annotated[
-        bool, typer.Option(help="Count every CliffDiving prediction as Diving too (THUMOS14).")
+        bool,
+        typer.Option(
+            "--cliffdiving-as-diving",
+            help="Count every CliffDiving prediction as Diving too (THUMOS14).",
+        ),
     ] = False,
     json_: Annotated[
         str | None, typer.Option("--json", help="Write JSON to this file, or - for stdout.")
     ] = None,
     plots: Annotated[
-        Path | None, typer.Option(help="Folder for pictures; needs kinetag[plots].")
+        Path | None, typer.Option(help="Folder for pictures; needs the extra named plots.")
     ] = None,
     plot_format: Annotated[
         Literal["png", "svg"], typer.Option(help="File format of the pictures.")
@@ -208,7 +216,7 @@ def _evaluate(options: EvaluateOptions) -> None:
 
 def _read(options: EvaluateOptions) -> _Inputs:
     from models.evaluation.files import read_ambiguous, read_detections, read_ground_truth_file
-    from models.evaluation.matching import unknown_labels
+    from models.evaluation.matching import MAX_NAMED_LABELS, unknown_labels
     from models.evaluation.protocols import PROTOCOLS, cliffdiving_as_diving
 
     truth = read_ground_truth_file(options.ground_truth, options.subset)
@@ -224,6 +232,18 @@ def _read(options: EvaluateOptions) -> _Inputs:
     if len(detections) < len(everything):
         count = len(everything) - len(detections)
         notes.append(f"{count} predictions are of videos of other subsets and were left out.")
+    if options.cliffdiving_as_diving:
+        detections = cliffdiving_as_diving(detections)
+    facts["cliffdiving_as_diving"] = options.cliffdiving_as_diving
+    unknown = unknown_labels(detections, {one.label for one in truth.instances})
+    if unknown and options.ignore_unknown_labels:
+        detections = [one for one in detections if one.label not in unknown]
+        named = ", ".join(unknown[:MAX_NAMED_LABELS])
+        notes.append(
+            f"predictions of {len(unknown)} labels the ground truth lacks were left out: "
+            f"{named}{', ...' if len(unknown) > MAX_NAMED_LABELS else ''}"
+        )
+        facts["ignored_labels"] = list(unknown)
     strangers = [one for one in detections if one.video not in truth.videos]
     facts["predictions_of_unknown_videos"] = len(strangers)
     if strangers:
@@ -231,14 +251,6 @@ def _read(options: EvaluateOptions) -> _Inputs:
             f"{len(strangers)} predictions are of videos the ground truth does not have, "
             f"{strangers[0].video} for instance; they count as false."
         )
-    if options.cliffdiving_as_diving:
-        detections = cliffdiving_as_diving(detections)
-    facts["cliffdiving_as_diving"] = options.cliffdiving_as_diving
-    unknown = unknown_labels(detections, {one.label for one in truth.instances})
-    if unknown and options.ignore_unknown_labels:
-        detections = [one for one in detections if one.label not in unknown]
-        notes.append(f"left out, because the ground truth lacks the label: {', '.join(unknown)}.")
-        facts["ignored_labels"] = list(unknown)
     ambiguous = () if options.ambiguous is None else read_ambiguous(options.ambiguous)
     facts["ambiguous"] = len(ambiguous)
     if not ambiguous and PROTOCOLS[options.protocol].ambiguous != "unknown":

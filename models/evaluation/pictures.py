@@ -36,6 +36,9 @@ MAX_LABEL = 34
 COLUMNS = 5
 PANEL_INCHES = 2.1
 ROW_INCHES = 0.27
+# From the top of the picture to the title, to the legend, and to the panels below a legend.
+TITLE_INCHES, LEGEND_INCHES, HEAD_INCHES = 0.12, 0.36, 0.62
+MANY_CLASSES = 25
 # Lightness falls with the threshold, so order survives in grey; ends of matplotlib's cividis,
 # which colour-blind eyes see as others do.
 FIRST_SHADE, LAST_SHADE = 0.92, 0.05
@@ -62,8 +65,7 @@ def draw_precision_recall(
     rows_of_tious = _chosen(matches.tious, tious)
     num_rows = -(-len(matches.classes) // COLUMNS)
     columns = min(COLUMNS, len(matches.classes))
-    legend_inches = 0.55
-    height = num_rows * (PANEL_INCHES + 0.15) + legend_inches
+    height = num_rows * (PANEL_INCHES + 0.15) + HEAD_INCHES
     figure = _figure(max(columns, 3) * PANEL_INCHES + 0.3, height)
     panels = figure.subplots(num_rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     colors = _shades(len(rows_of_tious))
@@ -84,7 +86,7 @@ def draw_precision_recall(
         panel.tick_params(labelbottom=True)
     figure.supxlabel("recall", fontsize=9, color=INK)
     figure.supylabel("precision", fontsize=9, color=INK)
-    figure.tight_layout(rect=(0, 0, 1, 1 - legend_inches / height))
+    figure.tight_layout(rect=(0, 0, 1, 1 - HEAD_INCHES / height))
     names = [f"tIoU {tiou_name(matches.tious[row])}" for row in rows_of_tious]
     _title(figure, f"{matches.protocol.title}: precision and recall; AP in percent by tIoU")
     _legend(figure, names, colors, height)
@@ -108,11 +110,15 @@ def draw_map(result: EvaluationResult, path: Path) -> None:
         left.annotate(
             f"{value:.1f}", (tiou, value), (4, 4), textcoords="offset points", fontsize=7, color=INK
         )
-    left.set(ylim=(0, max(5.0, 1.15 * float(values.max()))), xlabel="tIoU", ylabel="mAP, percent")
+    top = min(1.05 * PERCENT, max(5.0, 1.15 * float(values.max())))
+    left.set(ylim=(0, top), xlabel="tIoU", ylabel="mAP, percent")
     left.set_xticks(tious, [tiou_name(tiou) for tiou in tious], fontsize=7)
     left.margins(x=0.09)
     left.set_title(f"mean over {num_classes} classes", fontsize=9, color=INK)
     _plain(left)
+    if num_classes > MANY_CLASSES:
+        left.set_box_aspect(1)
+        left.set_anchor("N")
     _draw_class_bars(right, result)
     _title(
         figure,
@@ -120,7 +126,7 @@ def draw_map(result: EvaluationResult, path: Path) -> None:
         f"{int(result.num_ground_truth.sum())} instances; "
         f"average mAP {PERCENT * result.average_map:.1f}",
     )
-    figure.tight_layout(rect=(0, 0, 1, 1 - 0.05 / height))
+    figure.tight_layout(rect=(0, 0, 1, 1 - LEGEND_INCHES / height))
     _save(figure, path)
 
 
@@ -154,8 +160,7 @@ def draw_errors(analysis: ErrorAnalysis, path: Path) -> None:
     panels[1, 0].set_title("the same by length of the instance concerned", fontsize=9, color=INK)
     panels[1, 0].set_xlabel("share of detections, percent", fontsize=8, color=INK)
     panels[1, 1].set_xlabel("share of instances, percent", fontsize=8, color=INK)
-    top_inches = 0.58
-    figure.tight_layout(rect=(0, 0, 1, 1 - top_inches / height))
+    figure.tight_layout(rect=(0, 0, 1, 1 - HEAD_INCHES / height))
     _title(
         figure,
         f"Errors at tIoU {analysis.tiou:g} (background: below {BACKGROUND_TIOU:g}); "
@@ -282,7 +287,9 @@ def _plain(axis: "Axes", grid: Literal["both", "x"] = "both") -> None:
 
 
 def _title(figure: "Figure", text: str) -> None:
-    figure.suptitle(text, x=0.01, ha="left", fontsize=11, color=INK)
+    # In inches from the top, as a share would fall into the panels of a tall picture.
+    top = 1 - TITLE_INCHES / figure.get_figheight()
+    figure.text(0.01, top, text, ha="left", va="top", fontsize=11, color=INK)
 
 
 def _legend(
@@ -294,7 +301,7 @@ def _legend(
     figure.legend(
         handles=[Patch(color=color, label=name) for name, color in zip(names, colors, strict=True)],
         loc="upper left",
-        bbox_to_anchor=(0.005, 1 - 0.32 / height_inches),
+        bbox_to_anchor=(0.005, 1 - LEGEND_INCHES / height_inches),
         ncols=len(names),
         fontsize=8,
         frameon=False,
