@@ -1,13 +1,14 @@
 """Loads weights that are what they claim to be, and nothing else.
 
-At run time only safetensors files are read, by hash, with every name and shape checked. The one
-place that unpickles a published checkpoint is `convert_checkpoint`; it does so after the file's
-git blob id has been checked, and with weights only.
+At run time only safetensors files are read, by hash, with every name and shape checked. Pickles
+are read in two places, with weights only: `convert_checkpoint`, after the file's git blob id has
+been checked, and `read_checkpoint`, for a file that a user imports.
 """
 
 import hashlib
 import json
 import pickle
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,21 @@ READ_BLOCK_BYTES = 1 << 20
 NAMES_SHOWN = 5
 # Counts batches for a momentum that I3D does not use; checkpoints older than PyTorch 0.4.1 lack it.
 OPTIONAL_SUFFIX = ".num_batches_tracked"
+MAX_CHECKPOINT_BYTES = 1 << 30
+# What torch.load raises on bytes that are no plain weights, depending on where it notices.
+UNPICKLING_ERRORS = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    MemoryError,
+    OSError,
+)
 
 
 def load_weights(path: Path, expected: str) -> StateDict:
@@ -151,6 +167,49 @@ def convert_checkpoint(source: Path, target: Path, record: StreamFile, network: 
     return sha256
 
 
+def read_checkpoint(path: Path, state_key: str | None = None) -> StateDict:
+    """Read the tensors of a torch checkpoint that a user names; nothing in it is run.
+
+    Only plain float32 tensors of finite values on strided storage are let through. A zip archive
+    must be stored uncompressed, as torch writes it, so that it cannot unpack to more than itself.
+
+    Args:
+        path: of the file.
+        state_key: entry that holds the tensors; None when the file is the table itself.
+
+    Raises:
+        WeightsMissing: there is no such file.
+        WeightsInvalid: it is too large, damaged, or holds anything else.
+    """
+    if not path.is_file():
+        message = f"There is no file {path.name}; name a checkpoint on this machine."
+        raise WeightsMissing(message)
+    if path.stat().st_size > MAX_CHECKPOINT_BYTES:
+        message = (
+            f"The checkpoint {path.name} is larger than 1 GiB, which no known one is; refused."
+        )
+        raise WeightsInvalid(message)
+    _refuse_compressed(path)
+    state = _unpickle_state(path, state_key)
+    for name, tensor in state.items():
+        plain = tensor.layout == torch.strided and not tensor.is_quantized
+        if not plain or tensor.dtype != torch.float32 or tensor.is_meta:
+            message = (
+                f"The checkpoint {path.name} has {name} as {tensor.dtype}; "
+                "save it as plain float32 tensors."
+            )
+            raise WeightsInvalid(message)
+        if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+            message = f"The checkpoint {path.name} has {name} larger than its own bytes; refused."
+            raise WeightsInvalid(message)
+        if not bool(torch.isfinite(tensor).all()):
+            message = (
+                f"The checkpoint {path.name} has values in {name} that are not finite; refused."
+            )
+            raise WeightsInvalid(message)
+    return state
+
+
 def is_converted(target: Path, record: StreamFile) -> bool:
     """Return whether `convert_checkpoint` has made this file and it is undamaged."""
     if record.git_blob is None:
@@ -165,7 +224,7 @@ def is_converted(target: Path, record: StreamFile) -> bool:
 def _unpickle_state(source: Path, state_key: str | None) -> StateDict:
     try:
         document: Any = torch.load(source, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except UNPICKLING_ERRORS as error:
         message = f"The checkpoint {source.name} holds something else than weights; refused."
         raise WeightsInvalid(message) from error
     if state_key is not None and isinstance(document, Mapping):
@@ -176,6 +235,23 @@ def _unpickle_state(source: Path, state_key: str | None) -> StateDict:
         message = f"The checkpoint {source.name} is no plain table of tensors; refused."
         raise WeightsInvalid(message)
     return dict(document)
+
+
+def _refuse_compressed(path: Path) -> None:
+    """Refuse a zip archive with packed entries; any other file passes."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, OSError, LookupError) as error:
+        message = f"The checkpoint {path.name} is a damaged archive; copy the file again."
+        raise WeightsInvalid(message) from error
+    total = sum(one.file_size for one in entries)
+    packed = any(one.compress_type != zipfile.ZIP_STORED for one in entries)
+    if packed or total > path.stat().st_size:
+        message = f"The checkpoint {path.name} is packed and not as torch writes it; refused."
+        raise WeightsInvalid(message)
 
 
 def _misfit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:

@@ -12,10 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from models.errors import PipelineError, ResourceError
+from models.errors import InputError, PipelineError, ResourceError
 
-models_app = typer.Typer(no_args_is_help=True, help="List, show and pull models.")
+models_app = typer.Typer(no_args_is_help=True, help="List, show, pull and import models.")
 
+# As in models.importers.sources, which loads torch and is not loaded here for a help text.
+IMPORT_NAMES = "aicl, rskp, basnet, acmnet, asl, cola, cmcs, cmcs-untrimmednet, stpn-tf"
+EXIT_INPUT = 3
 EXIT_WEIGHTS = 4
 EXIT_MACHINE = 5
 HomeOption = Annotated[
@@ -32,6 +35,8 @@ DEFAULT_HOME = Path(typer.get_app_dir("kinetag"))
 def _fail(error: PipelineError) -> NoReturn:
     sys.stderr.write(f"{error} [{error.code}]\n")
     status = EXIT_MACHINE if isinstance(error, ResourceError) else EXIT_WEIGHTS
+    if isinstance(error, InputError):
+        status = EXIT_INPUT
     raise typer.Exit(status) from error
 
 
@@ -109,6 +114,38 @@ def pull(
     except PipelineError as error:
         _fail(error)
     console.print(f"ready: kinetag localize --model {identity} FILE")
+
+
+@models_app.command("import")
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="The checkpoint; of two files, RGB first.")],
+    source: Annotated[str, typer.Option("--from", help=f"One of {IMPORT_NAMES}.")],
+    name: Annotated[str, typer.Option(help="Of the new model.")],
+    classes: Annotated[
+        str, typer.Option(help="thumos14, or a text file with one label per line.")
+    ] = "thumos14",
+    home: HomeOption = DEFAULT_HOME,
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object for machines.")] = False,
+) -> None:
+    """Make a model of a checkpoint that others published; every key is reported.
+
+    The file is checked whole, nothing in it is run, and a file that differs in any key, shape or
+    type is refused.
+    """
+    from models.commands.import_model import import_model, report_table
+
+    try:
+        imported = import_model(source, files, name, classes, home)
+    except PipelineError as error:
+        _fail(error)
+    if json_:
+        sys.stdout.write(json.dumps(imported.to_json(), ensure_ascii=False) + "\n")
+        return
+    Console().print(report_table(imported))
+    console = Console(stderr=True)
+    for note in imported.card.notes:
+        console.print(note, highlight=False)
+    console.print(f"ready: kinetag localize --model {imported.card.identity} FILE")
 
 
 @contextmanager

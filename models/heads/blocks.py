@@ -135,10 +135,11 @@ def class_attention_pooling(sequence: Tensor, attention: Tensor, mask: Tensor) -
     return (weights @ silenced) / (total + torch.finfo(total.dtype).eps)
 
 
-def min_max_over_time(sequence: Tensor, mask: Tensor) -> Tensor:
+def min_max_over_time(sequence: Tensor, mask: Tensor, *, signed: bool = False) -> Tensor:
     """Return f32[B, T, C] scaled per row and class so that its real snippets span [0, 1].
 
-    Negative values count as 0; a sequence without any spread becomes 0.
+    Negative values count as 0, or with ``signed`` stay below 0, so that interpolation crosses 0
+    where BaS-Net's does; a sequence without any spread becomes 0.
 
     Source: BaS-Net utils.py: (v - relu(min)) / (relu(max) - relu(min)).
     """
@@ -147,7 +148,8 @@ def min_max_over_time(sequence: Tensor, mask: Tensor) -> Tensor:
     high = sequence.masked_fill(~shown, float("-inf")).amax(dim=1, keepdim=True).clamp(min=0)
     spread = high - low
     scaled = (sequence - low) / torch.where(spread > 0, spread, torch.ones_like(spread))
-    return (scaled * (spread > 0)).clamp(0, 1).masked_fill(~shown, 0.0)
+    bounded = scaled.clamp(max=1) if signed else scaled.clamp(0, 1)
+    return (bounded * (spread > 0)).masked_fill(~shown, 0.0)
 
 
 def above_own_median(sequence: Tensor, mask: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ EMBEDDING_SLOPE = 0.01  # Source: BaS-Net model.py, LeakyReLU
 Trunk = Literal["basnet", "stpn"]
 Suppression = Literal["logits", "input"]
 Localization = Literal["supp", "base"]
-Scaling = Literal["min_max", "probability"]
+Scaling = Literal["min_max", "min_max_signed", "probability"]
 VideoLoss = Literal["softmax_bce", "sigmoid_bce"]
 Sparsity = Literal["sum", "mean"]
 ClusterSpace = Literal["student", "teacher"]
@@ -62,9 +62,10 @@ class DccSettings(HeadSettings):
         video_loss: ``softmax_bce`` as published, or ``sigmoid_bce`` with every snippet a negative
             of each absent class; the foreground then multiplies class probabilities. ``stpn`` has
             its own loss, on sigmoids.
-        scaling: of what is localized: ``min_max`` over time as published, or ``probability``,
+        scaling: of what is localized: ``min_max`` over time as published; ``min_max_signed`` keeps
+            values below 0, which only repeats BaS-Net's segments to the digit; ``probability``,
             which needs no peak in each window: of the classes, for ``supp`` times the foreground.
-            ``stpn`` always has the latter.
+            ``stpn`` always has the last.
         sparsity: ``sum`` of the foreground over time (BaS-Net) or its ``mean`` (paper).
         sparsity_weight: 1e-4 belongs to the sum, 1e-5 to the mean.
         contrast: without it the head is its trunk, and every stage trains that.
@@ -190,11 +191,12 @@ class DccNetwork(nn.Module):
         return self._probabilities(output.video_suppressed)
 
     def localization(self, output: TrunkOutput, mask: Tensor) -> Tensor:
-        """Return f32[B, T, C] in [0, 1]."""
+        """Return f32[B, T, C] in [0, 1]; at most 1 with ``min_max_signed``."""
         pressed = self.settings.loc == "supp"
-        if self.has_background and self.settings.scaling == "min_max":
+        if self.has_background and self.settings.scaling != "probability":
             logits = output.suppressed if pressed else output.base
-            return min_max_over_time(logits[..., :-1], mask)
+            signed = self.settings.scaling == "min_max_signed"
+            return min_max_over_time(logits[..., :-1], mask, signed=signed)
         if not pressed:
             return self._probabilities(output.base)
         if self.has_background and not self.is_softmax:
