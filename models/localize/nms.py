@@ -5,10 +5,13 @@ by score, ties by earlier start, then by earlier end.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.config import NmsSettings
 from models.errors import ContractViolation
 from models.types import DoubleArray, IntArray
+
+PAIRS_AT_ONCE = 4_000_000
 
 
 def interval_iou(one: DoubleArray, others: DoubleArray, *, extra: float = 0.0) -> DoubleArray:
@@ -28,14 +31,6 @@ def interval_iou(one: DoubleArray, others: DoubleArray, *, extra: float = 0.0) -
 def _intersection(one: DoubleArray, others: DoubleArray, extra: float) -> DoubleArray:
     inter = np.minimum(one[1], others[:, 1]) - np.maximum(one[0], others[:, 0]) + extra
     return np.asarray(np.maximum(0.0, inter), np.float64)
-
-
-def _contained_share(one: DoubleArray, others: DoubleArray, extra: float) -> DoubleArray:
-    """Return which share of each other interval lies inside the one."""
-    inter = _intersection(one, others, extra)
-    lengths = others[:, 1] - others[:, 0] + extra
-    share: DoubleArray = np.divide(inter, lengths, out=np.zeros_like(inter), where=lengths > 0)
-    return share
 
 
 def ranking(intervals: DoubleArray, scores: DoubleArray) -> IntArray:
@@ -95,18 +90,8 @@ def _suppress_hard(
 
     ``hard`` drops at the threshold and above, ``contain`` only above it, as published.
     """
-    kept: list[int] = []
-    rest = order
-    while len(rest):
-        best, rest = int(rest[0]), rest[1:]
-        kept.append(best)
-        if settings.kind == "contain":
-            share = _contained_share(intervals[best], intervals[rest], extra)
-            rest = rest[share <= settings.threshold]
-        else:
-            iou = interval_iou(intervals[best], intervals[rest], extra=extra)
-            rest = rest[iou < settings.threshold]
-    indices = np.asarray(kept, np.int64)
+    better, worse, _ = _conflicts(intervals[order], settings, extra)
+    indices = order[_greedy(len(order), better, worse)]
     return indices, scores[indices]
 
 
@@ -125,20 +110,80 @@ def _suppress_soft_once(
 
     Source: ASL and AICL utils/misc_utils.py; not the textbook procedure.
     """
-    indices: list[int] = []
-    emitted: list[float] = []
-    rest = order
-    while len(rest):
-        best, rest = int(rest[0]), rest[1:]
-        indices.append(best)
-        emitted.append(float(scores[best]))
-        iou = interval_iou(intervals[best], intervals[rest], extra=extra)
-        dropped = iou >= settings.threshold
-        indices.extend(int(index) for index in rest[dropped])
-        decayed = scores[rest[dropped]] * _decay(iou[dropped], settings.alpha)
-        emitted.extend(float(score) for score in decayed)
-        rest = rest[~dropped]
-    return _ranked(intervals, np.asarray(indices, np.int64), np.asarray(emitted, np.float64))
+    better, worse, iou = _conflicts(intervals[order], settings, extra)
+    kept = _greedy(len(order), better, worse)
+    drops = kept[better] & ~kept[worse]
+    better, worse, iou = better[drops], worse[drops], iou[drops]
+    # Of all kept intervals that overlap it, the best one was the first to drop it.
+    dropped, first = np.unique(worse[np.lexsort((better, worse))], return_index=True)
+    emitted = scores[order].astype(np.float64)
+    emitted[dropped] *= _decay(iou[np.lexsort((better, worse))][first], settings.alpha)
+    return _ranked(intervals, order, emitted)
+
+
+def _conflicts(
+    intervals: DoubleArray, settings: NmsSettings, extra: float
+) -> tuple[IntArray, IntArray, DoubleArray]:
+    """Return which of float64[K, 2] intervals, given in order of rank, suppress which.
+
+    Returns:
+        int64[P] ranks of the better and of the worse, float64[P] overlap of all pairs whose
+        overlap suffices. Only intervals that come near each other are looked at.
+    """
+    layout = np.argsort(intervals[:, 0], kind="stable")
+    starts, ends = intervals[layout, 0], intervals[layout, 1]
+    # At a threshold of 0 intervals far apart suppress each other, too.
+    last = np.searchsorted(starts, ends + extra, side="right")
+    if settings.threshold <= 0:
+        last = np.full(len(layout), len(layout))
+    counts = np.maximum(0, last - np.arange(1, len(layout) + 1))
+    blocks = np.cumsum(counts) // PAIRS_AT_ONCE
+    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
+    for block in np.unique(blocks):
+        rows = np.flatnonzero(blocks == block)
+        places = np.repeat(rows, counts[rows])
+        before = np.repeat(np.cumsum(counts[rows]) - counts[rows], counts[rows])
+        ones, others = layout[places], layout[places + 1 + np.arange(len(places)) - before]
+        better, worse = np.minimum(ones, others), np.maximum(ones, others)
+        overlap = _overlap(intervals[better], intervals[worse], settings, extra)
+        enough = overlap >= settings.threshold
+        if settings.kind == "contain":
+            enough = overlap > settings.threshold
+        found.append((better[enough], worse[enough], overlap[enough]))
+    better, worse, overlap = (np.concatenate(one) for one in zip(*found, strict=True))
+    return better, worse, overlap
+
+
+def _overlap(
+    better: DoubleArray, worse: DoubleArray, settings: NmsSettings, extra: float
+) -> DoubleArray:
+    """Return float64[P] of pairs float64[P, 2]: IoU, or the worse one's share inside the better."""
+    inter = np.minimum(better[:, 1], worse[:, 1]) - np.maximum(better[:, 0], worse[:, 0]) + extra
+    inter = np.maximum(0.0, inter)
+    divisor = worse[:, 1] - worse[:, 0] + extra
+    if settings.kind != "contain":
+        divisor = (better[:, 1] - better[:, 0] + extra) + divisor - inter
+    share: DoubleArray = np.divide(inter, divisor, out=np.zeros_like(inter), where=divisor > 0)
+    return share
+
+
+def _greedy(count: int, better: IntArray, worse: IntArray) -> NDArray[np.bool_]:
+    """Return bool[count]: what keeping the best and dropping its conflicts, repeated, keeps.
+
+    Whole rounds at once: who has no better rival left is kept, and its conflicts are dropped.
+    """
+    kept = np.zeros(count, np.bool_)
+    undecided = np.ones(count, np.bool_)
+    while undecided.any():
+        blocked = np.zeros(count, np.bool_)
+        blocked[worse] = True
+        fresh = undecided & ~blocked
+        kept |= fresh
+        undecided &= blocked
+        undecided[worse[fresh[better]]] = False
+        open_ = undecided[better] & undecided[worse]
+        better, worse = better[open_], worse[open_]
+    return kept
 
 
 def _suppress_soft(

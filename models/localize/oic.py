@@ -10,12 +10,18 @@ from models.errors import ContractViolation
 from models.types import DoubleArray, FloatArray, IntArray
 
 
+def running_sums(values: FloatArray | DoubleArray) -> DoubleArray:
+    """Return float64[T + 1]: the sum of the first 0, 1, ..., T values."""
+    return np.concatenate([[0.0], np.cumsum(np.asarray(values, np.float64))])
+
+
 def outer_inner_contrast(
     activation: FloatArray | DoubleArray,
     runs: IntArray,
     class_scores: DoubleArray,
     settings: OicSettings,
     threshold: float = 0.0,
+    sums: DoubleArray | None = None,
 ) -> DoubleArray:
     """Score runs by inner mean minus outer mean plus a share of the class's video score.
 
@@ -28,6 +34,7 @@ def outer_inner_contrast(
         class_scores: float64[K], the class's video score at each run.
         settings: of the variant.
         threshold: the cut that made the runs; used only by ``thresholded``.
+        sums: `running_sums` of the activation, for callers that score many cuts of it.
 
     Returns:
         float64[K], in [-1, 1 + class_bonus]; margins clipped away entirely count as 0. With
@@ -43,10 +50,11 @@ def outer_inner_contrast(
     if len(runs) and (starts.min() < 0 or ends.max() > length or (ends <= starts).any()):
         message = f"runs must be non-empty ranges inside [0, {length}), got {runs.tolist()[:8]}"
         raise ContractViolation(message)
-    values = np.asarray(activation, np.float64)
     if settings.thresholded:
-        values = np.where(values > threshold, values, 0.0)
-    sums = np.concatenate([[0.0], np.cumsum(values)])
+        values = np.asarray(activation, np.float64)
+        sums = running_sums(np.where(values > threshold, values, 0.0))
+    elif sums is None:
+        sums = running_sums(activation)
     margins = np.maximum(settings.margin_ratio * (ends - starts), settings.min_margin)
     last_end = length
     if settings.trailing_sample:

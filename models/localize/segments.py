@@ -11,10 +11,12 @@ from models.config import ProposalSettings
 from models.errors import ContractViolation
 from models.localize.contrast import contrast_scores, interval_means
 from models.localize.nms import suppress
-from models.localize.oic import outer_inner_contrast
+from models.localize.oic import outer_inner_contrast, running_sums
 from models.localize.proposals import mean_over_runs, runs_above, upsample_linear, widened
 from models.timegrid import TimeGrid
 from models.types import Activations, DoubleArray, FloatArray, IntArray, Proposal
+
+FLOAT32_ROUNDING = float(np.finfo(np.float32).eps)
 
 
 def localize_activations(
@@ -63,8 +65,10 @@ def localize_activations(
                 kept_scores[: settings.max_per_class],
             )
         found.extend(
-            Proposal(class_index, float(intervals[k, 0]), float(intervals[k, 1]), float(score))
-            for k, score in zip(kept, kept_scores, strict=True)
+            Proposal(class_index, start, end, score)
+            for (start, end), score in zip(
+                intervals[kept].tolist(), kept_scores.tolist(), strict=True
+            )
         )
     return sorted(
         found, key=lambda p: (-p.raw_score, p.start_seconds, p.end_seconds, p.class_index)
@@ -94,6 +98,7 @@ def _scored_runs(
 ) -> tuple[IntArray, DoubleArray]:
     """Return int64[K, 2] runs of one class in upsampled samples and float64[K] contrasts."""
     localization, scoring, class_scores = _upsampled(activations, class_index, settings)
+    sums = running_sums(scoring)
     cuts = [(localization, threshold, settings.oic) for threshold in settings.thresholds]
     if settings.attention_thresholds:
         attention = upsample_linear(
@@ -107,31 +112,37 @@ def _scored_runs(
     for sequence, threshold, oic in cuts:
         runs = widened(runs_above(sequence, threshold), settings.widen_samples, len(sequence))
         runs = runs[runs[:, 1] - runs[:, 0] >= oic.min_length]
-        run_scores = mean_over_runs(class_scores, runs)
-        # Means of float32 scores differ from them by rounding: half an ulp must not drop a run.
-        present = run_scores >= class_threshold - np.finfo(np.float32).eps
-        runs, run_scores = runs[present], run_scores[present]
+        if isinstance(class_scores, float):
+            run_scores = np.full(len(runs), class_scores)
+        else:
+            run_scores = mean_over_runs(class_scores, runs)
+            # Means of float32 scores differ from them by rounding: half an ulp must not drop a run.
+            present = run_scores >= class_threshold - FLOAT32_ROUNDING
+            runs, run_scores = runs[present], run_scores[present]
         bonus = np.ones_like(run_scores) if oic.binary_bonus else run_scores
-        all_scores.append(outer_inner_contrast(scoring, runs, bonus, oic, threshold))
+        all_scores.append(outer_inner_contrast(scoring, runs, bonus, oic, threshold, sums))
         all_runs.append(runs + np.array([0, 1]) if oic.trailing_sample else runs)
     return np.concatenate(all_runs), np.concatenate(all_scores)
 
 
 def _upsampled(
     activations: Activations, class_index: int, settings: ProposalSettings
-) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
-    """Return the localization, scoring and class-score sequences of one class, upsampled."""
+) -> tuple[DoubleArray, DoubleArray, DoubleArray | float]:
+    """Return the localization and scoring sequences of one class, upsampled, and its scores.
+
+    Class scores are one number where the head saw the video at once.
+    """
 
     def upsample(values: FloatArray) -> DoubleArray:
         column = values[:, class_index : class_index + 1]
         return upsample_linear(column, settings.upsample, settings.align)[:, 0]
 
     localization = upsample(activations.localization)
-    scoring = upsample(activations.scoring)
+    same = activations.scoring is activations.localization
+    scoring = localization if same else upsample(activations.scoring)
     if activations.window_scores is not None:
         return localization, scoring, upsample(activations.window_scores)
-    constant = np.full(len(localization), activations.video_scores[class_index], np.float64)
-    return localization, scoring, constant
+    return localization, scoring, float(activations.video_scores[class_index])
 
 
 def _own_proposals(
