@@ -1,17 +1,29 @@
 """What `kinetag train` trains on: tags joined with features, extracted first where needed."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from models.datasets.features import open_features
 from models.errors import InputError, TrainingDataInvalid
 from models.feature_store import LocalFeatureStore
 from models.pipeline import Localizer, load_localizer, model_folders
-from models.training.tags import TaggedDataset, Tags, build_dataset, read_tags
+from models.training.tags import (
+    TaggedDataset,
+    Tags,
+    build_dataset,
+    build_dataset_from_folder,
+    read_tags,
+    training_subset,
+)
 from models.types import FeatureSet
 
 SayCallback = Callable[[str], None]
 MAX_NAMED = 5
+FLOAT_BYTES = 4
+MAX_BYTES_IN_MEMORY = 4 << 30  # larger sets are read again whenever a video is drawn
 
 
 def tagged_features(folder: Path, tags_path: Path, subset: str | None) -> TaggedDataset:
@@ -21,12 +33,14 @@ def tagged_features(folder: Path, tags_path: Path, subset: str | None) -> Tagged
         TrainingDataInvalid: either cannot be used, or they do not fit together.
         RecipeMismatch: features have another width than their recipe.
     """
-    tags = read_tags(tags_path, subset)
+    tags = read_tags(tags_path, subset or training_subset(tags_path))
     features = open_features(folder)
-    known = {video for video in tags if video in set(features.ids)}
-    _require_all(tags, known, f"features in {folder.name}")
-    loaded = {video: features.feature_set(video) for video in sorted(tags)}
-    return build_dataset(tags, loaded, features.recipe)
+    _require_all(tags, set(features.ids), f"features in {folder.name}")
+    dataset = build_dataset_from_folder(tags, features)
+    snippets = sum(len(values) for values in dataset.features)
+    if snippets * dataset.recipe.feature_width * FLOAT_BYTES > MAX_BYTES_IN_MEMORY:
+        return dataset
+    return replace(dataset, features=[np.asarray(values) for values in dataset.features])
 
 
 def tagged_videos(
@@ -40,7 +54,7 @@ def tagged_videos(
         TrainingDataInvalid: a tagged video is not there, or cannot be read.
         WeightsError: the backbone's model cannot be loaded.
     """
-    tags = read_tags(tags_path, subset)
+    tags = read_tags(tags_path, subset or training_subset(tags_path))
     files = _files_by_id(folder, tags)
     localizer = extraction.load()
     store = LocalFeatureStore(extraction.home / "features")
