@@ -4,9 +4,9 @@ Running a head on them is not done here.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.config import TestSampling
 from models.errors import ContractViolation
@@ -127,21 +127,35 @@ def _joined_proposals(
 ) -> HeadProposals | None:
     """Return all windows' own proposals on the common sequence; suppression follows later.
 
-    An interval that is cut by a window's border is left to the neighbour that sees it whole.
+    An interval that touches a window's inner border may be cut there. It is left to the neighbour
+    behind that border where the neighbour sees it whole, and kept where none does: better cut
+    than lost.
     """
     parts: list[HeadProposals] = []
-    total = ranges[-1][1]
-    for (start, stop), window in zip(ranges, windows, strict=True):
+    for index, ((start, _), window) in enumerate(zip(ranges, windows, strict=True)):
         own = window.proposals
         if own is None:
             return None
         steps = own.steps + start
-        cut = ((steps[:, 0] <= start) & (start > 0)) | ((steps[:, 1] >= stop) & (stop < total))
-        kept = HeadProposals(own.class_index[~cut], steps[~cut], own.raw_scores[~cut])
-        # Nothing sees an interval longer than the overlap whole; better cut than lost.
-        parts.append(kept if len(kept.raw_scores) else replace(own, steps=steps))
+        kept = ~_seen_by_neighbour(ranges, index, steps)
+        parts.append(HeadProposals(own.class_index[kept], steps[kept], own.raw_scores[kept]))
     return HeadProposals(
         class_index=np.concatenate([one.class_index for one in parts]),
         steps=np.concatenate([one.steps for one in parts]),
         raw_scores=np.concatenate([one.raw_scores for one in parts]),
     )
+
+
+def _seen_by_neighbour(
+    ranges: Sequence[tuple[int, int]], index: int, steps: DoubleArray
+) -> NDArray[np.bool_]:
+    """Return bool[K]: intervals cut by their window's border that a neighbour sees whole."""
+    start, stop = ranges[index]
+    seen = np.zeros(len(steps), np.bool_)
+    if index > 0:
+        before = ranges[index - 1][1]
+        seen |= (steps[:, 0] <= start) & (steps[:, 1] < before)
+    if index + 1 < len(ranges):
+        after = ranges[index + 1][0]
+        seen |= (steps[:, 1] >= stop) & (steps[:, 0] > after)
+    return seen
