@@ -231,7 +231,14 @@ def _most_labels(labels: Tensor) -> int:
 
 _SMALL = Preset(
     name="small",
-    head=DccSettings(width=128, foreground_width=64, projection_width=64, clusters=5, regions=5),
+    head=DccSettings(
+        width=128,
+        foreground_width=64,
+        projection_width=64,
+        video_loss="sigmoid_bce",
+        scaling="probability",
+        beta_end=1.0,
+    ),
     stages=(
         TrainingSettings(stage="base", steps=150),
         TrainingSettings(stage=CONTRAST_STAGE, steps=250),
