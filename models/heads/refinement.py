@@ -15,9 +15,10 @@ from torch.nn import functional
 from models.heads.blocks import PointwiseStack, cosine_logits, top_selection
 
 Saliency = Literal["l1", "l2", "cosine", "random"]
-Scaling = Literal["cos5", "raw", "sqrt"]
+Scaling = Literal["cos5", "cos20", "raw", "sqrt"]
 
 ATTENTION_SCALE = 5.0  # Source: RSKP main_branch.py, on cosines
+SHARP_SCALE = 20.0  # as that of the published class logits
 SUM_EPSILON = 1e-9  # Source: the same
 RANDOM_SEED = 0  # of the arbitrary order that ``random`` saliency has at inference
 ROUNDING = 1e-6  # 0.9 * 10 snippets are 9 of them, whatever the last bit says
@@ -112,8 +113,8 @@ def temporal_unit(queries: Tensor, keys: Tensor, members: Tensor, scaling: Scali
         queries: f32[B, T, E].
         keys: f32[B or 1, K, E].
         members: bool[B, K], the keys that count; without any the result is 0.
-        scaling: of the likeness before the softmax over keys: ``cos5`` is 5 * cosine, ``raw`` the
-            plain product as printed, ``sqrt`` the product / sqrt(E).
+        scaling: of the likeness before the softmax over keys: ``cos5`` is 5 * cosine, ``cos20``
+            20 * cosine, ``raw`` the plain product as printed, ``sqrt`` the product / sqrt(E).
 
     Returns:
         f32[B, T, E].
@@ -121,8 +122,9 @@ def temporal_unit(queries: Tensor, keys: Tensor, members: Tensor, scaling: Scali
     Source: ISSF, equations 5 and 9, which print ``raw``; RSKP for ``cos5``, the default of the
     head: plain products of wide features leave all weight on one key.
     """
-    if scaling == "cos5":
-        logits = cosine_logits(queries, keys, ATTENTION_SCALE)
+    if scaling in {"cos5", "cos20"}:
+        scale = ATTENTION_SCALE if scaling == "cos5" else SHARP_SCALE
+        logits = cosine_logits(queries, keys, scale)
     else:
         logits = queries @ keys.transpose(-1, -2)
         if scaling == "sqrt":
