@@ -1,0 +1,60 @@
+"""The head in models/README.md does what the page says: it is cut out of it and trained."""
+
+import re
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import models.heads
+from models.config import TrainingSettings
+from models.heads import registry
+from models.heads.base import HeadSpec
+from models.heads.registry import build_head
+from models.recipe import FeatureRecipe
+from models.synthetic.planted import PlantedSettings, PlantedWorld
+from models.training.tags import TaggedDataset
+from models.training.train import train_head
+
+PAGE = Path(models.heads.__path__[0]).parent / "README.md"
+
+
+@pytest.fixture
+def linear(monkeypatch):
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    module = types.ModuleType("models.heads.linear")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(code, "README.md", "exec"), module.__dict__)  # noqa: S102 - our own page
+    monkeypatch.setitem(registry.HEADS, "linear", module.ENTRY)
+    return module.ENTRY
+
+
+def test_the_head_of_the_page_learns(linear):
+    settings = PlantedSettings(num_classes=3, stream_width=8)
+    videos = PlantedWorld(settings, 0).videos(20)
+    labels = np.stack([one.labels for one in videos])
+    dataset = TaggedDataset(
+        ids=tuple(map(str, range(20))),
+        features=[one.features for one in videos],
+        labels=labels,
+        classes=("a", "b", "c"),
+        recipe=FeatureRecipe(name="planted", stream_width=8),
+    )
+    preset = replace(linear.preset("small"), stages=(TrainingSettings(steps=60),))
+    trained = train_head(dataset, "linear", preset, 0)
+    losses = [record["loss"] for record in trained.log]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_the_head_of_the_page_keeps_padding_out(linear):
+    head = build_head("linear", HeadSpec(("a", "b"), ("rgb", "flow"), 4)).eval()
+    features = torch.full((1, 9, 8), 1e3)
+    features[0, :5] = torch.randn(5, 8)
+    mask = torch.arange(9)[None] < 5
+    with torch.no_grad():
+        padded, alone = head(features, mask), head(features[:, :5])
+    torch.testing.assert_close(padded.video_scores, alone.video_scores)
