@@ -1,0 +1,1 @@
+"""Real benchmark: heads trained from tags of real video, measured against simple opponents."""
