@@ -34,7 +34,7 @@ def linear(monkeypatch):
 
 
 def test_the_head_of_the_page_learns(linear):
-    settings = PlantedSettings(num_classes=3, stream_width=8)
+    settings = PlantedSettings(num_classes=3, stream_width=64)
     videos = PlantedWorld(settings, 0).videos(20)
     labels = np.stack([one.labels for one in videos])
     dataset = TaggedDataset(
@@ -42,12 +42,12 @@ def test_the_head_of_the_page_learns(linear):
         features=[one.features for one in videos],
         labels=labels,
         classes=("a", "b", "c"),
-        recipe=FeatureRecipe(name="planted", stream_width=8),
+        recipe=FeatureRecipe(name="planted", stream_width=64),
     )
     preset = replace(linear.preset("small"), stages=(TrainingSettings(steps=150, log_every=10),))
     trained = train_head(dataset, "linear", preset, 0)
     losses = [record["loss"] for record in trained.log]
-    assert losses[-1] < 0.7 * losses[0]
+    assert np.mean(losses[-3:]) < 0.7 * np.mean(losses[:3])
 
 
 def test_the_head_of_the_page_keeps_padding_out(linear):
