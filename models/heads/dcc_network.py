@@ -245,5 +245,6 @@ class DccNetwork(nn.Module):
 
 def logits_of_product(one: Tensor, other: Tensor) -> Tensor:
     """Return the logits of sigmoid(one) * sigmoid(other), of broadcast shape."""
-    one, other = torch.broadcast_tensors(one, other)
-    return -torch.logsumexp(torch.stack([-one, -other, -one - other]), dim=0)
+    both = one + other
+    terms = torch.stack([one.expand_as(both), other.expand_as(both), both])
+    return -torch.logsumexp(-terms, dim=0)

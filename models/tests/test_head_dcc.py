@@ -45,6 +45,15 @@ BASE = Moment("base", 1, 100, 0, 10, torch.tensor([4, 2, 0, 5]))
 CONTRAST = replace(BASE, stage=CONTRAST_STAGE)
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Tensors are tiny here, and only one thread promises the same weights."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 class Videos:
     """A training set of labels alone: DCC asks for nothing else."""
 
@@ -352,10 +361,9 @@ def direct_contrast(fresh, stored, scope, temperature):
 def clusters_of(head, output, monkeypatch):
     """Return what the loss clusters, and into which clusters."""
     seen = []
-    original = dcc.cluster_snippets
 
     def watched(sequence, *rest):
-        seen.append((sequence, original(sequence, *rest)))
+        seen.append((sequence, cluster_snippets(sequence, *rest)))
         return seen[-1][1]
 
     monkeypatch.setattr(dcc, "cluster_snippets", watched)
@@ -446,12 +454,13 @@ def test_the_second_stage_freezes_a_teacher_and_begins_afresh():
     torch.manual_seed(0)
     head = DccHead(SPEC, replace(DEFAULT, dropout=0.7))
     head.start_stage("base", Videos())
-    assert head.teacher is None
+    assert "teacher" not in dict(head.named_children())
     trained = {name: value.clone() for name, value in head.network.state_dict().items()}
     names = {name for name, _ in head.named_parameters() if name.startswith("network")}
     assert len(list(head.stage_parameters("base"))) == len(names)
     head.start_stage(CONTRAST_STAGE, Videos())
     head.train()
+    assert head.teacher is not None
     for name, value in head.teacher.state_dict().items():
         assert torch.equal(value, trained[name])
     for name, value in head.network.state_dict().items():
@@ -561,7 +570,7 @@ def test_an_untagged_video_asks_for_background_and_no_foreground():
     action = torch.tensor([[9.0, 0.0, 0.0, 0.0]])
 
     def loss(base, suppressed):
-        seen = TrunkOutput(*[silent] * 4, base, suppressed)
+        seen = TrunkOutput(silent, silent, silent, silent, base, suppressed)
         return head.network.video_loss(seen, none, MASK[:1]).item()
 
     assert loss(sure, silent) < loss(action, silent)
@@ -586,22 +595,14 @@ def planted_dataset():
     )
 
 
-def quick_preset(**head):
+def quick_preset():
     small = PRESETS["dcc"]["small"]
+    assert isinstance(small.head, DccSettings)
     stages = tuple(replace(stage, steps=4, batch_size=4, num_snippets=24) for stage in small.stages)
-    narrow = replace(small.head, width=8, foreground_width=4, projection_width=6, **head)
+    narrow = replace(small.head, width=8, foreground_width=4, projection_width=6)
     return replace(small, head=narrow, stages=stages)
 
 
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("stop_at", [2, 4, 6])
 def test_a_resumed_run_gives_the_same_weights(tmp_path, stop_at):
     dataset, preset = planted_dataset(), quick_preset()
@@ -640,6 +641,7 @@ def test_published_presets_are_complete():
         (anet, 50, (2_000, 20_000), 2),
     ):
         head = preset.head
+        assert isinstance(head, DccSettings)
         assert (head.trunk, head.suppress, head.loc, head.scaling) == (
             "basnet",
             "logits",
@@ -682,6 +684,7 @@ def test_published_presets_are_complete():
 
 def test_the_small_preset_is_small():
     small = PRESETS["dcc"]["small"]
+    assert isinstance(small.head, DccSettings)
     assert small.head.width <= 256
     assert sum(stage.steps for stage in small.stages) <= 400
     assert all(stage.num_snippets <= 128 for stage in small.stages)
