@@ -48,7 +48,7 @@ FOREGROUND, CONTEXT, BACKGROUND = range(3)  # places of the three attentions
 Guide = Literal["sum", "mean"]
 DictionaryInit = Literal["class_means", "uniform"]
 Classifiers = Literal["separate", "shared"]
-Sequence = Literal["attended_softmax", "attended_probability", "attention"]
+LocalizedSequence = Literal["attended_softmax", "attended_probability", "attention"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class TssaSettings(HeadSettings):
         restrict_to_labels: only a video's own classes and the background attract its snippets.
         guide_weight: l4, of the guide loss.
         guide: its ``sum`` over time, or the ``mean``.
-        guide_detached: it moves the class scores only, not the attention.
+        guide_detached: it reaches the attention through the attended logits only.
 
     Source: the paper's section 4.1. Silent there and ours: the skip, separate classifiers, both
     shares of the warm-up (10 and 10 of 100 epochs). ACM-Net's code: the detached sum.
@@ -96,7 +96,7 @@ class TssaSettings(HeadSettings):
     context_divisor: int = 2
     background_divisor: int = 2
     multiple_instance_share: float = 1 / 2
-    sequence: Sequence = "attended_softmax"
+    sequence: LocalizedSequence = "attended_softmax"
     empty_is_background: bool = False
     context_weight: float = 0.1
     background_weight: float = 0.1
@@ -225,10 +225,11 @@ class TssaHead(Head):
         Source: equations 1 to 4 of the paper.
         """
         pooled = attention_pooling(embedding, attention, mask)[:, None]
-        classify = self.pooled_classifier or self.snippet_classifier
-        by_pooling = torch.softmax(classify(pooled)[:, 0], dim=1)
+        separate = self.pooled_classifier
+        scores: Tensor = (self.snippet_classifier if separate is None else separate)(pooled)
+        by_pooling = torch.softmax(scores[:, 0], dim=1)
         best = topk_mean(attention[..., None] * logits, snippet_counts(mask, divisor), mask)
-        share = self.settings.multiple_instance_share
+        share: float = self.settings.multiple_instance_share
         return (1 - share) * by_pooling + share * torch.softmax(best, dim=1)
 
     def loss(
@@ -303,10 +304,25 @@ def pull_weight(settings: TssaSettings, fraction: float) -> float:
     return settings.pull_weight * min(1.0, max(0.0, risen / settings.pull_ramp))
 
 
-# Native snippets and a short budget; every other value is the published one.
+# Native snippets, a short budget, standardised features. Measured on planted features
+# (bench/planted.py, worlds other than the reported ones), mAP at tIoU 0.5:
+# the guide also moves the attention directly, as the paper's equation 7 reads: 0.61 to 0.95;
+# input dropout: 0.95 to 0.97;
+# pull of 0.2: a distance grows with the root of the width, and 0.05 at 2048 channels is 0.2 at
+# 128; with context in most videos 0.71 to 0.92, elsewhere no change;
+# empty videos are background: with one class and a third of the videos empty 0.28 to 0.92;
+# attention times probability: there 0.92 to 0.98, false segments fall by a third; a softmax over
+# two classes never falls below 1 / 2 without foreground.
 _SMALL = Preset(
     name="small",
-    head=TssaSettings(width=128),
+    head=TssaSettings(
+        width=128,
+        input_dropout=0.5,
+        sequence="attended_probability",
+        empty_is_background=True,
+        pull_weight=0.2,
+        guide_detached=False,
+    ),
     stages=(TrainingSettings(),),
     inference=InferenceSettings(),
     proposals=ProposalSettings(),
