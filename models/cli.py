@@ -52,7 +52,9 @@ DEFAULT_HOME = Path(typer.get_app_dir("kinetag"))
 
 @app.command()
 def localize(  # noqa: PLR0913 - a command line's options are its parameters
-    files: Annotated[list[Path], typer.Argument(help="Video files.", show_default=False)],
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Video files.", show_default=False)
+    ] = None,
     model: Annotated[
         str, typer.Option(help="NAME[@VERSION]; see `kinetag models list`.")
     ] = "kinetag-demo",
@@ -71,14 +73,34 @@ def localize(  # noqa: PLR0913 - a command line's options are its parameters
     store: Annotated[
         bool, typer.Option(help="Keep features, so that a second model on a video is quick.")
     ] = True,
+    features: Annotated[
+        Path | None,
+        typer.Option(help="In the place of files: a folder of features; one ActivityNet result."),
+    ] = None,
+    subset: Annotated[str | None, typer.Option(help="With --features: only this subset.")] = None,
+    keep_all: Annotated[
+        bool, typer.Option("--keep-all", help="With --features: no threshold, to measure mAP.")
+    ] = False,
     home: HomeOption = DEFAULT_HOME,
     debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
 ) -> None:
     """Find timed actions in videos and print them as JSON, one object per input."""
+    if bool(files) == (features is not None):
+        message = "give either video files or --features DIR"
+        raise typer.BadParameter(message)
+    if features is not None:
+        from models.commands.localize_features import (  # noqa: PLC0415 - loads torch
+            FeatureOptions,
+            run_localize_features,
+        )
+
+        folder = None if output == "-" else Path(output)
+        wish = FeatureOptions(features, subset, model, folder, keep_all, home, json_, debug)
+        raise typer.Exit(run_localize_features(wish, exit_status))
     from models.commands.localize import LocalizeOptions, run_localize  # noqa: PLC0415 - loads torch
 
     options = LocalizeOptions(
-        files=tuple(files),
+        files=tuple(files or ()),
         model=model,
         export=format_,
         output=None if output == "-" else Path(output),

@@ -75,6 +75,41 @@ def test_a_model_folder_is_written_installed_and_complete(data):
     assert not list((data / "model").glob("checkpoint*"))
 
 
+def test_a_trained_head_is_run_on_features_and_evaluated(data):
+    assert quick(data).exit_code == 0
+    found = CliRunner().invoke(
+        app,
+        [
+            *("localize", "--model", "model", "--features", str(data / "features"), "--keep-all"),
+            *("--output", str(data / "said"), "--home", str(data / "home")),
+        ],
+    )
+    assert found.exit_code == 0, found.output
+    results = json.loads((data / "said" / "predictions.json").read_text())["results"]
+    assert len(results) == 15
+    assert {one["label"] for items in results.values() for one in items} <= set(CLASSES)
+    truth = {
+        "v00": {"subset": "test", "annotations": [{"label": "fall", "segment": [1.0, 5.0]}]},
+        "v01": {"subset": "test", "annotations": [{"label": "run", "segment": [1.0, 5.0]}]},
+        "v02": {"subset": "test", "annotations": [{"label": "wave", "segment": [1.0, 5.0]}]},
+    }
+    (data / "truth.json").write_text(json.dumps({"database": truth}))
+    scored = CliRunner().invoke(
+        app,
+        [
+            *("evaluate", "--predictions", str(data / "said" / "predictions.json")),
+            *("--ground-truth", str(data / "truth.json"), "--protocol", "anet", "--json", "-"),
+        ],
+    )
+    assert scored.exit_code == 0, scored.output
+    assert json.loads(scored.stdout)["videos"] == 3
+
+
+def test_localize_wants_files_or_features(data):
+    for arguments in ([], ["a.mp4", "--features", str(data / "features")]):
+        assert CliRunner().invoke(app, ["localize", *arguments]).exit_code == 2
+
+
 def test_the_same_seed_writes_the_same_weights_and_a_second_run_the_next_version(data):
     assert quick(data).exit_code == quick(data, out="again").exit_code == 0
     assert quick(data).exit_code == 0
