@@ -8,6 +8,7 @@ been checked, and `read_checkpoint`, for a file that a user imports.
 import hashlib
 import json
 import pickle
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -43,6 +44,7 @@ UNPICKLING_ERRORS = (
     ArithmeticError,
     MemoryError,
     OSError,
+    struct.error,
 )
 
 
@@ -239,12 +241,12 @@ def _unpickle_state(source: Path, state_key: str | None) -> StateDict:
 
 def _refuse_compressed(path: Path) -> None:
     """Refuse a zip archive with packed entries; any other file passes."""
-    if not zipfile.is_zipfile(path):
-        return
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, OSError, LookupError) as error:
+    except (zipfile.BadZipFile, RuntimeError, ValueError, OSError, LookupError) as error:
         message = f"The checkpoint {path.name} is a damaged archive; copy the file again."
         raise WeightsInvalid(message) from error
     total = sum(one.file_size for one in entries)

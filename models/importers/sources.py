@@ -64,7 +64,6 @@ SOURCES: dict[str, ImportSource] = {
             (1,),
             "actionness_module.f_cls.0.weight",
             plan_cola,
-            plan_rskp,
             widths={"stream": 1024, "embed": 2048},
         ),
         ImportSource(

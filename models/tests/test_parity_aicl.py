@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from models.tests.parity_goldens import (
     MOMENT,
     RELATIVE,
