@@ -149,6 +149,18 @@ def test_each_class_keeps_two_training_videos():
     assert not labels[held, 2].any()
 
 
+def test_videos_that_could_rank_nothing_are_not_held_out():
+    rng = np.random.default_rng(0)
+    labels = np.zeros((10, 1), np.bool_)
+    labels[:5] = True
+    training, held = split_holdout(labels, 0.1, rng)  # one video ranks nothing
+    assert len(training) == 10
+    assert len(held) == 0
+    training, held = split_holdout(labels, 0.2, rng)
+    assert labels[held].sum() == 1
+    assert len(training) == 8
+
+
 def test_epochs_become_steps():
     settings = TrainingSettings(epochs=900, batch_size=16)
     assert settings.num_steps(200) == 11_700  # 13 steps each, as printed for 200 videos

@@ -15,6 +15,7 @@ from models.evaluation.classification import video_map
 from models.types import FloatArray, IntArray
 
 MIN_TRAINING_VIDEOS_PER_CLASS = 2
+MAX_DRAWS = 20
 PROBABILITY_EPSILON = 1e-6
 
 
@@ -31,10 +32,13 @@ class HeldOutScore:
     log_loss: float
 
     def better_than(self, other: "HeldOutScore | None") -> bool:
-        """Return whether this checkpoint is preferred: by ranking, ties by log loss."""
+        """Return whether this, a later checkpoint, is preferred: by ranking, then by log loss.
+
+        Equals go to the later one: a stage that leaves the video scores alone ends trained.
+        """
         if other is None:
             return True
-        return (self.video_map, -self.log_loss) > (other.video_map, -other.log_loss)
+        return (self.video_map, -self.log_loss) >= (other.video_map, -other.log_loss)
 
 
 def split_holdout(
@@ -43,7 +47,8 @@ def split_holdout(
     """Draw the videos to hold out.
 
     A video is held out only while each of its labels keeps two training videos and each class
-    still misses from one: few videos give a smaller share, down to none.
+    still misses from one: few videos give a smaller share. Held-out videos that cannot rank
+    anything, because no class is both in one and missing from another, are not held out at all.
 
     Args:
         labels: bool[N, C].
@@ -53,7 +58,16 @@ def split_holdout(
     Returns:
         int64 training and held-out places, both ascending.
     """
-    wanted = round(share * len(labels))
+    for _ in range(MAX_DRAWS):
+        held = _drawn(labels, round(share * len(labels)), rng)
+        present = labels[held].sum(axis=0)
+        if ((present > 0) & (present < len(held))).any():
+            training = np.setdiff1d(np.arange(len(labels)), held)
+            return training.astype(np.int64), held
+    return np.arange(len(labels), dtype=np.int64), np.zeros(0, np.int64)
+
+
+def _drawn(labels: NDArray[np.bool_], wanted: int, rng: Generator) -> IntArray:
     remaining = labels.sum(axis=0)
     kept = len(labels)
     held: list[int] = []
@@ -65,8 +79,7 @@ def split_holdout(
         if enough and (after < kept - 1).all():
             held.append(int(video))
             remaining, kept = after, kept - 1
-    training = np.setdiff1d(np.arange(len(labels)), held)
-    return training.astype(np.int64), np.asarray(sorted(held), np.int64)
+    return np.asarray(sorted(held), np.int64)
 
 
 def held_out_score(scores: Sequence[FloatArray], labels: NDArray[np.bool_]) -> HeldOutScore:
