@@ -29,6 +29,7 @@ from models.heads.cosine_prediction import CosinePrediction, Prediction
 from models.heads.issf_settings import ISSF_PRESETS, IssfSettings
 from models.heads.losses import (
     attention_margin,
+    class_distillation,
     distillation,
     multiple_instance_bce,
     normalized_cross_entropy,
@@ -200,8 +201,14 @@ class IssfHead(Head):
                 target[rows] = torch.lerp(
                     target[rows], remembered.logits.detach(), settings.memory_target
                 )
-        base_logits = evidence["base.logits"]
-        parts["kd"] = distillation(base_logits, target, mask, settings.temperature)
+        logits, temperature = evidence["base.logits"], settings.temperature
+        if settings.video_loss == "softmax_ce":
+            parts["kd"] = distillation(logits, target, mask, temperature)
+        else:
+            num_classes = len(self.spec.classes)
+            parts["kd"] = class_distillation(
+                logits[..., :num_classes], target[..., :num_classes], mask, temperature
+            )
 
     def _remember(self, output: HeadOutput, labels: Tensor) -> tuple[Prediction | None, Tensor]:
         """Return the branch refined from the memory and bool[B], the videos that have it."""

@@ -86,6 +86,17 @@ def distillation(prediction: Tensor, target: Tensor, mask: Tensor, temperature: 
     return per_snippet.sum() / mask.sum()
 
 
+def class_distillation(
+    prediction: Tensor, target: Tensor, mask: Tensor, temperature: float
+) -> Tensor:
+    """Return `distillation` with a sigmoid per class, mean over real snippets and classes."""
+    soft = torch.sigmoid(target.detach() / temperature)
+    losses = functional.binary_cross_entropy_with_logits(
+        prediction / temperature, soft, reduction="none"
+    )
+    return losses.mean(dim=-1).masked_fill(~mask, 0.0).sum() / mask.sum()
+
+
 def normalized_binary_cross_entropy(probabilities: Tensor, labels: Tensor) -> Tensor:
     """Return the mean over videos and classes of BCE against normalised labels.
 
