@@ -35,7 +35,9 @@ def import_model(
 
 def report_table(imported: ImportedModel) -> Table:
     """Return one row per tensor of every file."""
-    table = Table("file", "key", "shape", "our parameter", "note")
+    table = Table()
+    for heading in ("file", "key", "shape", "our parameter", "note"):
+        table.add_column(heading, overflow="fold")  # a key cut short would say nothing
     for one in imported.report:
         shape = " x ".join(str(size) for size in one.shape) or "scalar"
         table.add_row(one.file, one.source, shape, one.target or "not used", one.note)

@@ -10,7 +10,7 @@ from torch import Tensor
 from models.errors import WeightsInvalid
 
 Change = Literal["none", "linear_to_conv", "transpose", "transpose_to_conv"]
-NAMES_SHOWN = 5
+NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
