@@ -10,7 +10,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from models.types import LocalizationResult, Segment
+import numpy as np
+
+from models.types import Activations, HeadProposals, LocalizationResult, Segment
 
 NATIVE_VERSION = "1"
 SECONDS_DIGITS = 6
@@ -61,6 +63,53 @@ def to_native(result: LocalizationResult) -> dict[str, Any]:
         },
         "warnings": [warning.to_json() for warning in result.warnings],
     }
+
+
+def activations_to_json(activations: Activations) -> dict[str, Any]:
+    """Render activations as JSON, complete: thresholds can be changed later on what it holds.
+
+    ``scoring`` is null where it is the same as ``localization``; ``window_scores`` and
+    ``proposals`` are null where there are none. Nothing is rounded.
+    """
+    own, curves = activations.proposals, activations.window_scores
+    same = np.array_equal(activations.scoring, activations.localization)
+    return {
+        "classes": list(activations.classes),
+        "localization": activations.localization.tolist(),
+        "scoring": None if same else activations.scoring.tolist(),
+        "attention": activations.attention.tolist(),
+        "video_scores": activations.video_scores.tolist(),
+        "window_scores": None if curves is None else curves.tolist(),
+        "proposals": None
+        if own is None
+        else {
+            "class_index": own.class_index.tolist(),
+            "steps": own.steps.tolist(),
+            "raw_scores": own.raw_scores.tolist(),
+        },
+    }
+
+
+def activations_from_json(document: Mapping[str, Any]) -> Activations:
+    """Restore what `activations_to_json` rendered, value for value."""
+    localization = np.array(document["localization"], np.float32)
+    scoring, curves = document.get("scoring"), document.get("window_scores")
+    own = document.get("proposals")
+    return Activations(
+        localization=localization,
+        scoring=localization if scoring is None else np.array(scoring, np.float32),
+        video_scores=np.array(document["video_scores"], np.float32),
+        attention=np.array(document["attention"], np.float32),
+        classes=tuple(document["classes"]),
+        window_scores=None if curves is None else np.array(curves, np.float32),
+        proposals=None
+        if own is None
+        else HeadProposals(
+            class_index=np.array(own["class_index"], np.int64),
+            steps=np.array(own["steps"], np.float64).reshape(-1, 2),
+            raw_scores=np.array(own["raw_scores"], np.float64),
+        ),
+    )
 
 
 def _stem(name: str) -> str:

@@ -106,13 +106,9 @@ def _finished(result: LocalizationResult) -> FinishedVideo:
 
 
 def _activations_to_json(result: LocalizationResult) -> dict[str, Any] | None:
-    found = result.activations
-    if found is None or result.snippet_seconds is None:
+    from models.exports import activations_to_json  # noqa: PLC0415 - beside the science it renders
+
+    if result.activations is None or result.snippet_seconds is None:
         return None
-    return {
-        "classes": list(found.classes),
-        "seconds": result.snippet_seconds.mean(axis=1).tolist(),
-        "localization": found.localization.tolist(),
-        "attention": found.attention.tolist(),
-        "video_scores": found.video_scores.tolist(),
-    }
+    seconds = result.snippet_seconds.mean(axis=1).tolist()
+    return {"seconds": seconds, **activations_to_json(result.activations)}

@@ -161,8 +161,8 @@ class CleanNetHead(Head):
         """
         reach = 1 / math.sqrt(self.spec.stream_width * self.settings.class_kernel)
         for layer in (self.classifier, self.attention):
-            layer.weight.uniform_(-reach, reach)
-            layer.bias.uniform_(-reach, reach)
+            for parameter in layer.parameters():
+                parameter.uniform_(-reach, reach)
         self.classifier.weight.mul_(self.blocks)
         self.attention.weight.div_(len(self.spec.streams))
 
@@ -218,12 +218,16 @@ class CleanNetHead(Head):
         padding = self.settings.class_kernel // 2
         joined = functional.conv1d(channels, weight, self.classifier.bias, padding=padding)
         kinds = (len(self.spec.streams), len(self.spec.classes))
-        logits = joined.transpose(1, 2).unflatten(-1, kinds)
+        logits = joined.transpose(1, 2).reshape(len(joined), -1, *kinds)
         mean = logits.mean(dim=2)
-        squash = torch.sigmoid if self.settings.video_loss == "sigmoid_bce" else _class_softmax
         if self.settings.fusion == "logits":
-            return squash(mean), mean
-        return squash(logits).mean(dim=2), mean
+            return self._squash(mean), mean
+        return self._squash(logits).mean(dim=2), mean
+
+    def _squash(self, logits: Tensor) -> Tensor:
+        if self.settings.video_loss == "sigmoid_bce":
+            return torch.sigmoid(logits)
+        return torch.softmax(logits, dim=-1)
 
     def _proposals(self, features: Tensor, mask: Tensor) -> Tensor:
         """Return f32[B, T, A, 2]: the proposals of each snippet in steps."""
@@ -237,8 +241,9 @@ class CleanNetHead(Head):
 
     def gates(self, output: HeadOutput) -> Tensor:
         """Return bool[B, T, C]: snippets whose anchors count for a class."""
-        attended = output.evidence["relative_attention"] >= self.settings.attention_gate
-        return (output.scoring >= self.settings.class_gate) & (attended & output.mask)[..., None]
+        attended: Tensor = output.evidence["relative_attention"] >= self.settings.attention_gate
+        likely: Tensor = output.scoring >= self.settings.class_gate
+        return likely & (attended & output.mask)[..., None]
 
     def loss(
         self, output: HeadOutput, labels: Tensor, moment: Moment
@@ -317,10 +322,6 @@ class CleanNetHead(Head):
                 )
             )
         return found
-
-
-def _class_softmax(logits: Tensor) -> Tensor:
-    return torch.softmax(logits, dim=-1)
 
 
 def _gated(output: HeadOutput, gates: Tensor, row: int) -> tuple[Tensor, Tensor]:

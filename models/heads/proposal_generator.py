@@ -52,14 +52,15 @@ class VideoNorm(nn.Module):
 
     def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
         """Map f32[B, T, width] to the same shape; zero at padding."""
-        groups = sequence.unflatten(2, (self.layer.num_groups, -1))
+        groups = sequence.reshape(*sequence.shape[:2], self.layer.num_groups, -1)
         shown = mask[:, :, None, None]
         count = (mask.sum(dim=1) * groups.shape[3]).view(-1, 1, 1, 1)
         mean = groups.masked_fill(~shown, 0.0).sum(dim=(1, 3), keepdim=True) / count
         centred = (groups - mean).masked_fill(~shown, 0.0)
         variance = centred.square().sum(dim=(1, 3), keepdim=True) / count
         flat = (centred * torch.rsqrt(variance + self.layer.eps)).flatten(2)
-        return (flat * self.layer.weight + self.layer.bias).masked_fill(~mask[..., None], 0.0)
+        scaled: Tensor = flat * self.layer.weight + self.layer.bias
+        return scaled.masked_fill(~mask[..., None], 0.0)
 
 
 class BatchNorm(nn.Module):

@@ -111,6 +111,7 @@ def test_the_gradient_is_the_slope_and_spares_the_judge():
     ends = torch.from_numpy(inner).requires_grad_()
     twin.contrast_scores(judge, ends, torch.from_numpy(columns), DEFAULT).sum().backward()
     assert judge.grad is None
+    assert ends.grad is not None
     step = 1e-7
     for place in (0, 1):
         moved = inner.copy()
@@ -132,6 +133,7 @@ def test_empty_intervals_and_flat_sequences_score_nothing_and_stay_finite():
     twin.contrast_scores(
         torch.from_numpy(flat), ends, torch.from_numpy(columns), DEFAULT
     ).sum().backward()
+    assert ends.grad is not None
     assert torch.isfinite(ends.grad).all()
     assert contrast_scores(flat, np.zeros((0, 2)), columns[:0], DEFAULT).shape == (0,)
     # The whole of a constant sequence has nothing outside and no edges.

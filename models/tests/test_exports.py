@@ -5,10 +5,28 @@ import io
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from models.exports import EXPORTS, to_activitynet, to_csv, to_native
-from models.types import LocalizationResult, MediaWarning, Segment, VideoFacts
+from models.config import ProposalSettings
+from models.exports import (
+    EXPORTS,
+    activations_from_json,
+    activations_to_json,
+    to_activitynet,
+    to_csv,
+    to_native,
+)
+from models.localize.segments import localize_activations
+from models.timegrid import TimeGrid
+from models.types import (
+    Activations,
+    HeadProposals,
+    LocalizationResult,
+    MediaWarning,
+    Segment,
+    VideoFacts,
+)
 
 FACTS = VideoFacts("cam 3.mp4", "ab" * 32, 60.0000004, 29.97002997, True, 640, 360, 1798, "h264")
 LATE = Segment("wave", 0.8, 1.2, 41.28, 44.4799999, 1237, 1333)
@@ -99,3 +117,38 @@ def test_native_is_one_line_whatever_the_name(result):
     text = EXPORTS["native"][1](to_native(replace(result, video=replace(FACTS, name="a\nb\u2028"))))
     assert text.count("\n") == 1
     assert json.loads(text)["video"]["name"] == "a\nb\u2028"
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("windowed", [True, False])
+@pytest.mark.parametrize("same", [True, False])
+def test_stored_activations_make_the_same_segments_again(own, windowed, same):
+    rng = np.random.default_rng(0)
+    curve = rng.random((30, 2)).astype(np.float32)
+    ends = np.sort(rng.uniform(0, 30, (9, 2)), axis=1)
+    proposals = HeadProposals(rng.integers(0, 2, 9), ends, rng.random(9))
+    known = Activations(
+        curve,
+        curve if same else rng.random((30, 2)).astype(np.float32),
+        np.array([0.7, 0.4], np.float32),
+        curve[:, 0],
+        ("a", "b"),
+        rng.random((30, 2)).astype(np.float32) if windowed else None,
+        proposals if own else None,
+    )
+    document = json.loads(json.dumps(activations_to_json(known), allow_nan=False))
+    assert (document["scoring"] is None) == same
+    again, grid = activations_from_json(document), TimeGrid(25.0, 16, 16, 30 * 0.64)
+    kinds = [ProposalSettings()]
+    if own:
+        kinds += [
+            ProposalSettings(source="head"),
+            ProposalSettings(source="head", score="contrast"),
+        ]
+    else:
+        assert again.proposals is None
+    for settings in kinds:
+        found = localize_activations(known, grid, settings)
+        assert found
+        assert localize_activations(again, grid, settings) == found
+    assert again.attention.tolist() == known.attention.tolist()

@@ -15,6 +15,7 @@ from models.heads.proposal_generator import (
     GeneratorShape,
     ProposalGenerator,
     ProposalTrunk,
+    VideoNorm,
     anchor_intervals,
     decode,
     gather_linear,
@@ -24,10 +25,11 @@ from models.localize.segments import localize_activations
 from models.prediction import predict
 from models.recipe import FeatureRecipe
 from models.synthetic.planted import PlantedSettings, PlantedWorld
+from models.training.holdout import HeldOutScore
 from models.training.run import RunOptions
 from models.training.tags import TaggedDataset
 from models.training.train import TrainedHead, train_head
-from models.types import FeatureSet
+from models.types import FeatureSet, HeadProposals, Proposal
 
 SPEC = HeadSpec(("a", "b", "c"), ("rgb", "flow"), 8)
 NARROW = CleanNetSettings(width=16, anchors=(1, 2, 4))
@@ -124,10 +126,14 @@ def test_streams_stay_apart_until_they_are_trained_jointly():
         gradient = head.classifier.weight.grad
         assert gradient.abs().sum() > 0
         assert bool((gradient * (1 - head.blocks)).abs().sum() > 0) == mixes
-    # What joint training mixed counts at inference, also after loading.
+
+
+def test_what_joint_training_mixed_counts_at_inference():
+    head = build()
     with torch.no_grad():
         head.classifier.weight.add_(0.1)
-    fresh = build().eval()
+    fresh, unmixed = build().eval(), build().eval()
+    assert not torch.equal(unmixed(features_of(20)).scoring, head.eval()(features_of(20)).scoring)
     fresh.load_trained_state(head.trained_state())
     assert torch.equal(fresh(features_of(20)).scoring, head.eval()(features_of(20)).scoring)
 
@@ -138,9 +144,16 @@ def test_streams_stay_apart_until_they_are_trained_jointly():
 def test_published_sizes_have_the_published_number_of_parameters():
     spec = HeadSpec(tuple(map(str, range(20))), ("rgb", "flow"), 1024)
     head = CleanNetHead(spec, CleanNetSettings())
-    count = {name: sum(p.numel() for p in part.parameters()) for name, part in (
-        ("class", head.classifier), ("attention", head.attention), ("generator", head.generator),
-    )}  # fmt: skip
+    assert head.generator is not None
+
+    def size(part):
+        return sum(one.numel() for one in part.parameters())
+
+    count = {
+        "class": size(head.classifier),
+        "attention": size(head.attention),
+        "generator": size(head.generator),
+    }
     trunk = 2048 * 128 * 3 + 2 * 128 * 128 * 3 + 3 * 2 * 128
     assert count == {
         "class": 2048 * 40 + 40,
@@ -237,6 +250,7 @@ def test_padding_never_reaches_the_trunk(norm):
 def test_group_norm_agrees_with_torch_where_nothing_is_padded():
     trunk = ProposalTrunk(16, GeneratorShape(16, (1,), 3, "group", 8, "tsn"))
     sequence, norm = features_of(10, batch=2), trunk.norms[0]
+    assert isinstance(norm, VideoNorm)
     torch.nn.init.normal_(norm.layer.weight)
     got = norm(sequence, torch.ones(2, 10, dtype=torch.bool))
     torch.testing.assert_close(got, norm.layer(sequence.transpose(1, 2)).transpose(1, 2))
@@ -302,11 +316,8 @@ def test_no_labels_no_features_and_single_snippets_do_no_harm(video_loss, length
             assert float(parts.get("regression", torch.zeros(()))) == 0.0
             if loss.requires_grad:
                 loss.backward()
-                assert all(
-                    bool(torch.isfinite(p.grad).all())
-                    for p in head.parameters()
-                    if p.grad is not None
-                )
+                found = [p.grad for p in head.parameters() if p.grad is not None]
+                assert all(bool(torch.isfinite(one).all()) for one in found)
 
 
 def test_each_stage_trains_its_own_parameters():
@@ -361,7 +372,12 @@ def test_proposals_are_scored_by_the_reference():
         assert own.raw_scores == pytest.approx(wanted, abs=1e-6)
         assert own.steps.min() >= 0
         assert own.steps.max() <= 30
-    kept = build(class_gate=0.0, attention_gate=0.0).eval().activations(features[0]).proposals
+
+
+def test_what_is_scored_zero_or_less_is_not_handed_on():
+    head = build(class_gate=0.0, attention_gate=0.0).eval()
+    kept = head.activations(features_of(30)[0]).proposals
+    assert kept is not None
     assert (kept.raw_scores > 0).all()
 
 
@@ -369,7 +385,8 @@ def test_proposals_are_scored_by_the_reference():
 
 
 def test_presets_hold_the_published_values():
-    thumos, anet = ENTRY.preset("thumos14"), ENTRY.preset("activitynet1.3")
+    thumos, anet = THUMOS14, ACTIVITYNET
+    assert [one.name for one in ENTRY.presets] == ["small", "thumos14", "activitynet1.3"]
     head = thumos.head
     assert isinstance(head, CleanNetSettings)
     facts = (head.anchors, head.points, head.feature_dropout, head.positive_score, head.width)
@@ -398,7 +415,7 @@ def test_presets_hold_the_published_values():
     assert (anet.stages[1].num_steps(9032), anet.stages[1].decay_every) == (9032, 1500)
     assert isinstance(anet.head, CleanNetSettings)
     assert anet.head.anchors == (16, 32, 64, 128, 256, 512)
-    for preset in (thumos, anet, ENTRY.preset("small")):
+    for preset in ENTRY.presets:
         again = settings_from_json(CleanNetSettings, settings_to_json(preset.head))
         assert again == preset.head
 
@@ -427,13 +444,17 @@ def planted(count, seed=0):
     )
 
 
+SMALL, THUMOS14, ACTIVITYNET = ENTRY.presets
+
+
 def short_preset(steps=(6, 6), **head):
-    small = ENTRY.preset("small")
+    small, own = SMALL, SMALL.head
+    assert isinstance(own, CleanNetSettings)
     stages = tuple(
         replace(stage, steps=count, num_snippets=32)
         for stage, count in zip(small.stages, steps, strict=True)
     )
-    return replace(small, head=replace(small.head, width=16, **head), stages=stages)
+    return replace(small, head=replace(own, width=16, **head), stages=stages)
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -447,6 +468,12 @@ def test_the_second_stage_moves_the_generator_and_leaves_the_judge_alone():
         assert torch.equal(before[name], after[name]) == (not name.startswith("generator."))
     plain = train_head(dataset, "cleannet", short_preset((20, 1), mode="plain"), seed=1).head
     assert torch.equal(plain.state_dict()["classifier.weight"], after["classifier.weight"])
+
+
+def test_of_checkpoints_that_tags_cannot_tell_apart_the_later_is_chosen():
+    # The second stage leaves the video scores alone; the first of equals would be half trained.
+    assert HeldOutScore(0.5, 0.2).better_than(HeldOutScore(0.5, 0.2))
+    assert not HeldOutScore(0.5, 0.3).better_than(HeldOutScore(0.5, 0.2))
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -470,7 +497,7 @@ def test_a_long_video_gets_proposals_on_its_whole_sequence_and_quickly():
     classes = tuple(map(str, range(20)))
     torch.manual_seed(0)
     head = CleanNetHead(HeadSpec.for_recipe(classes, recipe), NARROW).eval()
-    small = ENTRY.preset("small")
+    small = SMALL
     # Ten minutes in which each of 20 classes shows up in turn.
     rng = np.random.default_rng(0)
     psi = (0.05 * rng.random((938, 20))).astype(np.float32)
@@ -492,8 +519,7 @@ def test_a_long_video_gets_proposals_on_its_whole_sequence_and_quickly():
     starts, sizes = np.meshgrid(np.arange(938) + 0.5, [1, 2, 4, 8, 16, 32], indexing="ij")
     steps = np.stack([starts - sizes / 2, starts + sizes / 2], -1).clip(0, 938)
     t, c = (psi >= 0.1).nonzero()
-    own = replace(
-        activations.proposals,
+    own = HeadProposals(
         class_index=np.repeat(c, 6),
         steps=steps[t].reshape(-1, 2),
         raw_scores=np.zeros(6 * len(t)),
@@ -502,7 +528,8 @@ def test_a_long_video_gets_proposals_on_its_whole_sequence_and_quickly():
         activations, localization=psi, scoring=psi, video_scores=psi.max(axis=0), proposals=own,
         window_scores=None,
     )  # fmt: skip
-    seconds = []
+    seconds: list[float] = []
+    found: list[Proposal] = []
     for _ in range(5):
         started = time.process_time()  # other programs' turns do not count
         found = localize_activations(full, recipe.grid(duration), small.proposals)
