@@ -18,11 +18,14 @@ from models.catalog import CATALOG
 from models.cli import app
 from models.commands.catalog import IMPORT_NAMES
 from models.errors import ModelUnknown, WeightsInvalid, WeightsMissing
+from models.heads.base import HeadSpec
+from models.heads.published_stpn import StpnHead, StpnSettings
 from models.importers.classes import THUMOS14_CLASSES, read_classes
 from models.importers.importing import ImportRequest, import_checkpoint, import_published
 from models.importers.keymap import KeyRule
 from models.importers.plan import EXTERNAL_I3D
 from models.importers.sources import SOURCES
+from models.localize.proposals import runs_above
 from models.localize.segments import localize_activations
 from models.modelcard import load_model
 from models.pipeline import _with_weights
@@ -103,11 +106,10 @@ def test_published_shapes_hold_as_many_values_as_the_networks(name):
     assert sum(math.prod(rule.shape) for rule in rules) == PUBLISHED_VALUES[name]
 
 
-@pytest.mark.parametrize("num_files", [1, 2])
-@pytest.mark.parametrize("name", TORCH_SOURCES)
+@pytest.mark.parametrize(
+    ("name", "num_files"), [(name, n) for name in TORCH_SOURCES for n in SOURCES[name].num_files]
+)
 def test_a_checkpoint_is_imported_saved_loaded_and_run(name, num_files, tmp_path):
-    if num_files not in SOURCES[name].num_files:
-        pytest.skip("this source has one file")
     states = state_of(name, num_files)
     files = write(tmp_path, name, states)
     imported = import_published(request_of(name, files), tmp_path / "models")
@@ -310,6 +312,7 @@ def test_cmcs_checkpoints_import_and_run(name, parts, real_clips, tmp_path):
         state = read_checkpoint(file)
         lines = [one for one in imported.report if one.file == file.name]
         for line in lines:
+            assert line.target is not None
             ours = imported.head.state_dict()[line.target]
             torch.testing.assert_close(ours.flatten(), state[line.source].flatten())
 
@@ -359,3 +362,31 @@ def test_stpn_computes_what_its_formulas_say(real_clips):
         np.testing.assert_allclose(
             output.evidence[f"{stream}_score"][0], score, rtol=1e-3, atol=1e-5
         )
+
+
+def test_stpn_proposes_the_runs_of_each_stream():
+    torch.manual_seed(3)
+    settings = StpnSettings(attention_width=4, class_threshold=0.3, threshold=0.25, upsample=5)
+    head = StpnHead(HeadSpec(CLASSES, ("rgb", "flow"), 8), settings).eval()
+    features = 2 * torch.randn(1, 9, 16)
+    with torch.no_grad():
+        output = head(features)
+    (got,) = head.propose(output)
+    expected = []
+    for stream in ("rgb", "flow"):
+        for label in range(len(CLASSES)):
+            if output.evidence[f"{stream}_video"][0, label] <= 0.3:
+                continue
+            places = np.arange(8 * 5 + 1) / 5  # inside the snippets; the tail is extrapolated
+            knots = np.arange(9)
+            gated, score = (
+                np.interp(places, knots, output.evidence[f"{stream}_{kind}"][0, :, label])
+                for kind in ("gated", "score")
+            )
+            for start, stop in runs_above(gated, 0.25):
+                if stop < len(places):
+                    expected.append((label, start / 5, stop / 5, score[start:stop].mean()))
+    found = np.column_stack([got.class_index, got.steps, got.raw_scores])
+    found = found[found[:, 2] < 8.2]
+    assert len(expected) > 2
+    np.testing.assert_allclose(found, np.array(expected), rtol=1e-5)

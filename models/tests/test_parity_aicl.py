@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.heads.aicl import AiclHead
 from models.tests.parity_goldens import (
     MOMENT,
     RELATIVE,
@@ -76,6 +77,7 @@ def test_the_mined_sets_of_aicl_agree(tmp_path):
     class_actionness = torch.sigmoid(output.class_logits.sum(dim=-1))
     assert_close(class_actionness, recorded["actionness1"])
     assert_close(output.attention, recorded["actionness2"])
+    assert isinstance(model.head, AiclHead)
     sets = model.head.mine(output, class_actionness)
     agreement = recorded["bin1"] + recorded["bin2"]
     for name, wanted in (("ca", 2), ("cb", 0), ("ia", 1), ("ib", 1)):
