@@ -9,7 +9,6 @@ import pytest
 from typer.testing import CliRunner
 
 from models.cli import app
-from models.commands import train as command
 from models.datasets.features import write_features
 from models.heads.registry import PRESETS
 from models.modelcard import load_card, load_model
@@ -191,14 +190,13 @@ def test_a_run_killed_half_way_is_resumed_to_the_same_weights(data):
     # Six steps are stopped after three by a Cancelled from inside, as a kill would leave them.
     assert quick(data, "--no-install", out="whole").exit_code == 0
     asked = iter([False, False, True])
-    real = command.train_head
 
-    def stopped(*arguments):
-        *before, options = arguments
-        return real(*before, replace(options, should_stop=lambda: next(asked)))
+    def stopped(dataset, method, preset, seed, on_log, options):
+        told = replace(options, should_stop=lambda: next(asked))
+        return train_head(dataset, method, preset, seed, on_log, told)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "train_head", stopped)
+        patch.setattr("models.commands.train.train_head", stopped)
         assert quick(data, out="part").exit_code != 0
     assert (data / "part/checkpoint.safetensors").is_file()
     assert quick(data, "--resume", out="part").exit_code == 0
