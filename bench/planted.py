@@ -2,10 +2,14 @@
 
     python -m bench.planted [--method NAME ...] [--seeds 3] [--skip shuffled] [--skip context]
 
-For each head, paired by seed (the same videos, initialisation seed and batches):
-``map_0.5`` on fresh videos after at most 300 steps of the ``small`` preset at width 64 and
-T = 128; the same with tags shuffled between videos; the same on videos where each action's own
-context surrounds it in 70 % of videos, with the head's special loss on and off.
+For each head, paired by seed (the same videos, initialisation seed and batches), after at most 300
+steps of the ``small`` preset at width 64 and T = 128:
+
+* ``map_0.5`` on fresh videos, and ``_shuffled``: the same with tags shuffled between videos;
+* ``false_per_hour``: segments claimed in action-free videos with the thresholds that are fitted to
+  the training videos' tags, and ``_raw``: without them;
+* ``context_on``, ``_off``, ``_gain``: on videos where each action's own context surrounds it in
+  70 % of videos, with the head's special loss and without.
 """
 
 import argparse
@@ -25,11 +29,12 @@ from models.localize.segments import localize_activations
 from models.prediction import predict
 from models.recipe import FeatureRecipe
 from models.synthetic.planted import PlantedSettings, PlantedVideo, PlantedWorld
+from models.training.calibrate import calibrate
 from models.training.tags import TaggedDataset
 from models.training.train import TrainedHead, train_head
 from models.types import FeatureSet
 
-TRAINING_VIDEOS, TEST_VIDEOS = 60, 24
+TRAINING_VIDEOS, TEST_VIDEOS, QUIET_VIDEOS = 60, 24, 24
 MAX_STEPS, NUM_SNIPPETS, WIDTH = 300, 128, 64
 CONTEXT_SHARE = 0.7
 SNIPPET_SECONDS = 0.64
@@ -99,6 +104,31 @@ def map_at_half(trained: TrainedHead, videos: list[PlantedVideo]) -> float:
     return mean_average_precision(found, truths, (0.5,)).map_at(0.5)
 
 
+def false_segments(
+    trained: TrainedHead,
+    training: list[PlantedVideo],
+    settings: PlantedSettings,
+    quiet: list[PlantedVideo],
+) -> dict[str, float]:
+    """Return false segments per hour of action-free videos, before and after calibration."""
+    raw = trained.settings.proposals
+    fitted = calibrate(trained, dataset_of(training, settings))
+    cut = replace(raw, class_min_scores=fitted.class_min_scores)
+    rates = {}
+    for name, proposals in (("false_per_hour_raw", raw), ("false_per_hour", cut)):
+        count, seconds = 0, 0.0
+        for video in quiet:
+            duration = len(video.features) * SNIPPET_SECONDS
+            grid = trained.recipe.grid(duration)
+            features = FeatureSet(
+                video.features, grid.snippet_seconds(), trained.recipe.digest, duration
+            )
+            count += len(localize_activations(predict(trained, features), grid, proposals))
+            seconds += duration
+        rates[name] = 3600 * count / seconds
+    return rates
+
+
 def main() -> None:
     """Run the comparison and print one line of figures per head."""
     parser = argparse.ArgumentParser(
@@ -140,6 +170,9 @@ def measure(method: str, seeds: range, skip: list[str]) -> dict[str, Figure]:
         trained = train_head(dataset_of(training, settings), method, full, seed)
         seconds.append(time.monotonic() - before)
         rows.setdefault("map_0.5", []).append(map_at_half(trained, test))
+        quiet = world.action_free(QUIET_VIDEOS)
+        for name, rate in false_segments(trained, training, settings, quiet).items():
+            rows.setdefault(name, []).append(rate)
         if "shuffled" not in skip:
             order = np.random.default_rng(seed).permutation(len(training))
             shuffled = train_head(dataset_of(training, settings, order), method, full, seed)
