@@ -24,6 +24,7 @@ import torch
 from bench.report import BenchReport, Figure
 from models.config import Preset
 from models.evaluation.activitynet import Detection, GroundTruth, mean_average_precision
+from models.evaluation.detections import detections_of
 from models.heads.registry import HEADS, PRESETS
 from models.localize.segments import localize_activations
 from models.prediction import predict
@@ -97,10 +98,7 @@ def map_at_half(trained: TrainedHead, videos: list[PlantedVideo]) -> float:
             for c, a, b in video.instances
         ]
         activations = predict(trained, features)
-        found += [
-            Detection(name, classes[p.class_index], p.start_seconds, p.end_seconds, p.raw_score)
-            for p in localize_activations(activations, grid, trained.settings.proposals)
-        ]
+        found += detections_of(name, activations, grid, trained.settings.proposals)
     return mean_average_precision(found, truths, (0.5,)).map_at(0.5)
 
 

@@ -20,8 +20,8 @@ from models.evaluation.activitynet import (
     GroundTruth,
     mean_average_precision,
 )
+from models.evaluation.detections import detections_of
 from models.heads.registry import PRESETS
-from models.localize.segments import localize_activations
 from models.prediction import RunnableHead, predict
 from models.recipe import FeatureRecipe
 from models.synthetic import ACTIONS
@@ -80,17 +80,7 @@ def detect(
     activations: Activations, video: DrawnVideo, recipe: FeatureRecipe, settings: ProposalSettings
 ) -> list[Detection]:
     """Return one video's detections."""
-    grid = recipe.grid(video.duration_seconds)
-    return [
-        Detection(
-            video.name,
-            activations.classes[one.class_index],
-            one.start_seconds,
-            one.end_seconds,
-            one.raw_score,
-        )
-        for one in localize_activations(activations, grid, settings)
-    ]
+    return detections_of(video.name, activations, recipe.grid(video.duration_seconds), settings)
 
 
 def evaluate_head(head: RunnableHead, split: Split, settings: ProposalSettings) -> EvaluationResult:

@@ -2,33 +2,10 @@
 
 from pathlib import Path
 
+from models.datasets.thumos import THUMOS14_CLASSES
 from models.errors import InputError
 
 THUMOS14 = "thumos14"
-
-# Source: alphabetical, the same in every repository imported from.
-THUMOS14_CLASSES = (
-    "BaseballPitch",
-    "BasketballDunk",
-    "Billiards",
-    "CleanAndJerk",
-    "CliffDiving",
-    "CricketBowling",
-    "CricketShot",
-    "Diving",
-    "FrisbeeCatch",
-    "GolfSwing",
-    "HammerThrow",
-    "HighJump",
-    "JavelinThrow",
-    "LongJump",
-    "PoleVault",
-    "Shotput",
-    "SoccerPenalty",
-    "TennisSwing",
-    "ThrowDiscus",
-    "VolleyballSpiking",
-)
 
 
 def read_classes(source: str) -> tuple[str, ...]:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from models.config import settings_to_json
+from models.datasets.thumos import THUMOS14_CLASSES
 from models.errors import ModelUnknown, WeightsInvalid
 from models.heads.base import Head, HeadSpec
 from models.heads.registry import build_head
-from models.importers.classes import THUMOS14_CLASSES
 from models.importers.keymap import KeyReport, KeyRule, mapped, require_fit
 from models.importers.plan import STREAMS, ImportPlan, ImportSource, Shapes, Widths
 from models.importers.sources import SOURCES

@@ -17,10 +17,11 @@ from typer.testing import CliRunner
 from models.catalog import CATALOG
 from models.cli import app
 from models.commands.catalog import IMPORT_NAMES
+from models.datasets.thumos import THUMOS14_CLASSES
 from models.errors import ModelUnknown, WeightsInvalid, WeightsMissing
 from models.heads.base import HeadSpec
 from models.heads.published_stpn import StpnHead, StpnSettings
-from models.importers.classes import THUMOS14_CLASSES, read_classes
+from models.importers.classes import read_classes
 from models.importers.importing import ImportRequest, import_checkpoint, import_published
 from models.importers.keymap import KeyRule
 from models.importers.plan import EXTERNAL_I3D
