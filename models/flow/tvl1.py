@@ -104,7 +104,7 @@ def quantize_flow(flow: FloatArray, clip_px: float) -> ByteArray:
     Raises:
         ContractViolation: `clip_px` is not positive, or the flow holds a value that is no number.
 
-    Source: heads.md §2.1, from denseflow src/common.cpp; there halves follow the machine's
+    Source: denseflow src/common.cpp; there halves follow the machine's
     rounding mode, here zero flow is level 128 in any case.
     """
     if not clip_px > 0:
@@ -128,6 +128,6 @@ def dequantize_flow(levels: ByteArray) -> FloatArray:
     Returns:
         float32[...] in [-1, 1]; multiply by the recipe's ``clip_px`` for pixels.
 
-    Source: heads.md §2.1, from pytorch-i3d.
+    Source: pytorch-i3d.
     """
     return levels.astype(np.float32) * np.float32(2 / LARGEST_LEVEL) - np.float32(1)
