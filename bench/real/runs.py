@@ -19,11 +19,11 @@ from bench.real.features import FeatureWork, load_features
 from bench.real.sets import DIGEST_LENGTH, BenchVideo, RealSet
 from models.atomic import write_text_atomic
 from models.bundled.baseline import motion_activations
-from models.config import Preset, ProposalSettings, settings_to_json
+from models.config import AnySettings, Preset, ProposalSettings, settings_to_json
+from models.evaluation.detections import detections_of
 from models.evaluation.records import Detection
 from models.heads.aicl import AiclSettings
 from models.heads.registry import HEADS, PRESETS
-from models.localize.segments import localize_activations
 from models.prediction import predict
 from models.recipe import FeatureRecipe
 from models.training.calibrate import calibrate
@@ -190,16 +190,7 @@ def detect(
 ) -> list[Detection]:
     """Return one video's detections."""
     grid = recipe.grid(video.duration_seconds)
-    return [
-        Detection(
-            video.name,
-            activations.classes[one.class_index],
-            one.start_seconds,
-            one.end_seconds,
-            one.raw_score,
-        )
-        for one in localize_activations(activations, grid, settings)
-    ]
+    return detections_of(video.name, activations, grid, settings)
 
 
 def motion_run(
@@ -277,7 +268,8 @@ def _run_key(real: RealSet, work: FeatureWork, detector: tuple[str, str, Preset]
     name, method, preset = detector
     source = find_spec(f"models.heads.{method}")
     code = Path(source.origin).read_bytes() if source is not None and source.origin else b""
-    settings = [preset.head, *preset.stages, preset.inference, preset.proposals]
+    settings: list[AnySettings] = [preset.head, *preset.stages]
+    settings += [preset.inference, preset.proposals]
     document = [
         real.digest,
         real.name,
