@@ -15,7 +15,7 @@ steps of the ``small`` preset at width 64 and T = 128:
 import argparse
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,12 +57,14 @@ def shortened(preset: Preset, head: Mapping[str, object]) -> Preset:
         )
         for stage in preset.stages
     )
+    has_width = any(field.name == "width" for field in fields(preset.head))
+    narrow: dict[str, object] = {"width": WIDTH} if has_width and "width" not in head else {}
     inference = replace(
         preset.inference, window_snippets=max(NUM_SNIPPETS, preset.inference.window_snippets)
     )
     return replace(
         preset,
-        head=replace(preset.head, **{"width": WIDTH, **head}),
+        head=replace(preset.head, **narrow, **head),
         stages=stages,
         inference=inference,
     )
@@ -175,7 +177,7 @@ def measure(method: str, seeds: range, skip: list[str]) -> dict[str, Figure]:
             order = np.random.default_rng(seed).permutation(len(training))
             shuffled = train_head(dataset_of(training, settings, order), method, full, seed)
             rows.setdefault("map_0.5_shuffled", []).append(map_at_half(shuffled, test))
-        if "context" in skip:
+        if "context" in skip or not entry.plain:
             continue
         settings = PlantedSettings(context_share=CONTEXT_SHARE)
         world = PlantedWorld(settings, seed)

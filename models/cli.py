@@ -125,7 +125,7 @@ def train(  # noqa: PLR0913 - a command line's options are its parameters
         Path, typer.Option(help="Whole-video tags: CSV video,label; JSON lines; ActivityNet JSON.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for the model.")],
-    features: Annotated[Path | None, typer.Option(help="Folder of features.")] = None,
+    features: Annotated[Path | None, typer.Option(help="Folder of features; docs/data.md.")] = None,
     videos: Annotated[Path | None, typer.Option(help="Folder of videos to extract first.")] = None,
     preset: Annotated[str, typer.Option(help="small, thumos14 or activitynet1.3.")] = "small",
     set_: Annotated[

@@ -38,6 +38,7 @@ from models.training.train import TrainedHead, train_head
 
 ALL_METHODS = "all"
 LOG_NAME, CURVES_NAME = "training.jsonl", "curves.png"
+MANY_SILENT = 0.5
 PLAIN_LINES = 10  # of progress where there is no terminal
 SELECTION_PROTOCOL = (
     "mean average precision of ranking held-out videos by tag; no timestamps, not localization"
@@ -148,6 +149,13 @@ def _train_one(
     card = _card(name, trained, data, options)
     # The saved model leaves out what calibration says is noise; training figures do not.
     save_model(folder, card, trained)
+    if card.metrics["tags_without_segment"] > MANY_SILENT:
+        console.print(
+            f"{name}: {card.metrics['tags_without_segment']:.0%} of the tags got no segment at all; "
+            "the localization stays below the lowest threshold, or training was too short.",
+            markup=False,
+            soft_wrap=True,
+        )
     log = "".join(json.dumps(record) + "\n" for record in trained.log)
     write_text_atomic(folder / LOG_NAME, log)
     _draw(folder / CURVES_NAME, name, trained, console)
@@ -173,6 +181,7 @@ def _card(name: str, trained: TrainedHead, data: TaggedDataset, options: TrainOp
     if trained.held_out is not None:
         metrics["held_out_video_map"] = round(trained.held_out.video_map, 4)
         metrics["held_out_log_loss"] = round(trained.held_out.log_loss, 4)
+    metrics["tags_without_segment"] = round(calibrated.silent_share, 4)
     metrics |= {"false_segments_per_hour": false_segments_per_hour(trained, data, proposals)}
     card = trained.card(name, _version(name, options))
     counts = data.labels.sum(axis=0)

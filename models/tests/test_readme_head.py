@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import models.heads
+from bench.planted import shortened
 from models.config import TrainingSettings
 from models.heads import registry
 from models.heads.base import HeadSpec
@@ -58,3 +59,14 @@ def test_the_head_of_the_page_keeps_padding_out(linear):
     with torch.no_grad():
         padded, alone = head(features, mask), head(features[:, :5])
     torch.testing.assert_close(padded.video_scores, alone.video_scores)
+
+
+@pytest.mark.parametrize("method", sorted(registry.PRESETS))
+def test_every_head_fits_the_planted_bench(method):
+    preset = shortened(registry.PRESETS[method]["small"], dict(registry.HEADS[method].plain))
+    build_head(method, HeadSpec(("a", "b"), ("rgb", "flow"), 4), preset.head)
+    assert sum(stage.steps for stage in preset.stages) <= 300
+
+
+def test_the_head_of_the_page_fits_the_planted_bench(linear):
+    assert shortened(linear.preset("small"), {}).head == linear.settings()

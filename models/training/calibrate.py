@@ -38,12 +38,14 @@ class Calibrated:
         class_min_scores: raw score below which segments of a class are left out, by class.
         fitted_on: ``held-out videos`` or ``training videos``.
         num_pairs: of a video and a class.
+        silent_share: of the tags, in these videos, that no segment at all was proposed for.
     """
 
     calibration: ScoreCalibration | None
     class_min_scores: tuple[float, ...]
     fitted_on: str
     num_pairs: int
+    silent_share: float = 0.0
 
 
 def calibrate(trained: TrainedHead, dataset: TaggedDataset) -> Calibrated:
@@ -65,6 +67,7 @@ def calibrate(trained: TrainedHead, dataset: TaggedDataset) -> Calibrated:
         ),
         fitted_on=fitted_on,
         num_pairs=labels.size,
+        silent_share=float((best[labels] <= LOWEST_RAW_SCORE).mean()),
     )
 
 
