@@ -149,10 +149,11 @@ def _train_one(
     card = _card(name, trained, data, options)
     # The saved model leaves out what calibration says is noise; training figures do not.
     save_model(folder, card, trained)
-    if card.metrics["tags_without_segment"] > MANY_SILENT:
+    silent = card.metrics["tags_without_segment"]
+    if silent > MANY_SILENT:
         console.print(
-            f"{name}: {card.metrics['tags_without_segment']:.0%} of the tags got no segment at all; "
-            "the localization stays below the lowest threshold, or training was too short.",
+            f"{name}: {silent:.0%} of the tags got no segment at all; the localization stays below "
+            "the lowest threshold, or training was too short.",
             markup=False,
             soft_wrap=True,
         )
