@@ -76,7 +76,8 @@ class CleanNetSettings(HeadSettings):
         attention_temperature: the attention is divided by it before its softmax over time.
         video_loss: ``softmax_ce`` as published: classes share each snippet's probability and the
             normalised labels are the target; ``sigmoid_bce``: each class for itself, the video and
-            every snippet a negative of each absent class.
+            every snippet a negative of each absent class. One class alone is always told by
+            the latter: a softmax over one class is 1 whatever it sees.
         feature_dropout: on the features in the first stage's training.
         class_gate, attention_gate: an anchor counts for a class where the class activation at its
             snippet reaches the one, and its attention, in shares of the video's mean, the other.
@@ -126,6 +127,7 @@ class CleanNetHead(Head):
         super().__init__(spec, settings)
         self.stage = CLASSIFY
         num_streams, num_classes = len(spec.streams), len(spec.classes)
+        self.video_loss: VideoLoss = settings.video_loss if num_classes > 1 else "sigmoid_bce"
         self.dropout = nn.Dropout(settings.feature_dropout)
         kernel = settings.class_kernel
         self.classifier = nn.Conv1d(
@@ -225,7 +227,7 @@ class CleanNetHead(Head):
         return self._squash(logits).mean(dim=2), mean
 
     def _squash(self, logits: Tensor) -> Tensor:
-        if self.settings.video_loss == "sigmoid_bce":
+        if self.video_loss == "sigmoid_bce":
             return torch.sigmoid(logits)
         return torch.softmax(logits, dim=-1)
 
@@ -271,7 +273,7 @@ class CleanNetHead(Head):
         """Return the video loss in which only some snippets, bool[B, T], have a say."""
         weights = output.evidence["relative_attention"]
         pooled = attention_pooling(output.scoring, weights, counted)
-        if self.settings.video_loss == "softmax_ce":
+        if self.video_loss == "softmax_ce":
             return probability_cross_entropy(pooled, labels)
         video_logits = torch.logit(pooled, PROBABILITY_EPSILON)
         snippet_logits = torch.logit(output.scoring, PROBABILITY_EPSILON)

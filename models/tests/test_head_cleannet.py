@@ -537,3 +537,12 @@ def test_a_long_video_gets_proposals_on_its_whole_sequence_and_quickly():
     assert len({one.class_index for one in found}) > 15
     assert max(one.end_seconds for one in found) > 500
     assert min(seconds) < 0.05
+
+
+def test_a_single_class_is_told_from_nothing():
+    spec = HeadSpec(("fight",), ("rgb", "flow"), 4)
+    head = CleanNetHead(spec, CleanNetSettings(width=8)).eval()
+    got = head.activations(20 * torch.randn(30, spec.feature_width))
+    assert got.localization.std() > 0.01
+    assert got.localization.min() < 0.5 < got.localization.max()
+    assert 0 < got.video_scores[0] < 1
