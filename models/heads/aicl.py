@@ -101,6 +101,9 @@ class AiclHead(Head):
 
     def __init__(self, spec: HeadSpec, settings: AiclSettings) -> None:
         super().__init__(spec, settings)
+        # A softmax over one class is 1 whatever it sees.
+        alone = len(spec.classes) == 1
+        self.video_loss: VideoLoss = "sigmoid_bce" if alone else settings.video_loss
         width, kernel = settings.width, settings.kernel
         self.input_dropout = nn.Dropout(settings.input_dropout)
         self.trunk = TemporalEmbedding(spec.feature_width, width, kernel)
@@ -175,7 +178,7 @@ class AiclHead(Head):
         return total, parts
 
     def _probabilities(self, logits: Tensor) -> Tensor:
-        if self.settings.video_loss == "softmax_ce":
+        if self.video_loss == "softmax_ce":
             return torch.softmax(logits, dim=-1)
         return torch.sigmoid(logits)
 
@@ -187,7 +190,7 @@ class AiclHead(Head):
 
     def _video_loss(self, output: HeadOutput, labels: Tensor) -> Tensor:
         video_logits = output.evidence["video_logits"]
-        if self.settings.video_loss == "softmax_ce":
+        if self.video_loss == "softmax_ce":
             return normalized_cross_entropy(video_logits, labels)
         return multiple_instance_bce(video_logits, output.class_logits, labels, output.mask)
 

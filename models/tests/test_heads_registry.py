@@ -77,6 +77,19 @@ def test_wrong_shapes_are_refused(method):
         head.activations(torch.randn(0, 16))
 
 
+@pytest.mark.parametrize(
+    ("method", "preset"), [(m, p) for m, presets in PRESETS.items() for p in presets]
+)
+def test_a_single_class_can_be_told_from_nothing(method, preset):
+    # A softmax over one class would be 1 everywhere, and nothing could be learned from it.
+    torch.manual_seed(0)
+    spec = HeadSpec(("only",), ("rgb", "flow"), 8)
+    head = build_head(method, spec, PRESETS[method][preset].head)
+    got = head.activations(20 * torch.randn(40, spec.feature_width))
+    assert got.localization.std() > 1e-4
+    assert 0 < got.video_scores[0] < 1
+
+
 def test_a_missing_stream_is_refused_by_name():
     spec = HeadSpec(("a",), ("rgb",), 8)
     with pytest.raises(RecipeMismatch, match="needs the streams rgb and flow"):
