@@ -17,10 +17,10 @@ import numpy as np
 
 from bench.real.joins import read_clip
 from bench.real.kept import save_array
-from bench.real.sets import GRID_FPS, BenchVideo, RealSet
+from bench.real.sets import GRID_FPS, BenchVideo, RealSet, Shot
 from models.atomic import write_text_atomic
-from models.bundled.baseline import motion_energy
-from models.decode import VideoSource
+from models.bundled.baseline import UPPER_QUANTILE, pair_magnitudes
+from models.decode import VideoSource, probe
 from models.errors import ContractViolation
 from models.features import ExtractorSettings, FeatureExtractor
 from models.flow.tvl1 import FlowEngine, build_flow_engine, dequantize_flow, quantize_flow
@@ -39,23 +39,32 @@ KEY_BYTES = 16
 
 
 class Stretch(AbstractContextManager["Stretch"]):
-    """A stretch of a recording as a video of its own."""
+    """A stretch of a recording as a video of its own.
+
+    Args:
+        shot: of the recording.
+        recipe: whose frame rate and size to give.
+        letterbox: show all of the picture: scaled so that its long side takes the recipe's short
+            side, with black bars that make it square; else the recipe's size as it is.
+    """
 
     facts: VideoFacts
 
-    def __init__(self, video: BenchVideo, recipe: FeatureRecipe) -> None:
-        self._shot = video.shots[0]
-        self._video = video
-        self._source = VideoSource(
-            self._shot.path, fps=recipe.fps, short_side_px=recipe.short_side_px
-        )
+    def __init__(self, shot: Shot, recipe: FeatureRecipe, *, letterbox: bool) -> None:
+        self._shot, self._letterbox = shot, letterbox
+        self._side_px = recipe.short_side_px
+        short_side_px = self._side_px
+        if letterbox:
+            facts = probe(shot.path)
+            sides = sorted((facts.width_px, facts.height_px))
+            short_side_px = round(self._side_px * sides[0] / sides[1])
+        self._source = VideoSource(shot.path, fps=recipe.fps, short_side_px=short_side_px)
 
     def __enter__(self) -> Self:
         self._source.__enter__()
         self.facts = replace(
             self._source.facts,
-            name=self._video.name,
-            duration_seconds=self._video.duration_seconds,
+            duration_seconds=(self._shot.last - self._shot.first) / GRID_FPS,
         )
         return self
 
@@ -76,7 +85,17 @@ class Stretch(AbstractContextManager["Stretch"]):
         """Return grid frames of the stretch; none past its end."""
         first = min(start_frame + self._shot.first, self._shot.last)
         stop = min(stop_frame + self._shot.first, self._shot.last)
-        return self._source.read(first, max(first, stop))
+        frames = self._source.read(first, max(first, stop))
+        return squared(frames, self._side_px) if self._letterbox else frames
+
+
+def squared(frames: ByteArray, side_px: int) -> ByteArray:
+    """Return uint8[F, side, side, 3]: pictures no larger than that in the middle of black."""
+    count, height, width = frames.shape[:3]
+    out = np.zeros((count, side_px, side_px, frames.shape[3]), np.uint8)
+    top, left = (side_px - height) // 2, (side_px - width) // 2
+    out[:, top : top + height, left : left + width] = frames
+    return out
 
 
 class Join(AbstractContextManager["Join"]):
@@ -132,19 +151,20 @@ class Sources:
     Args:
         recipe: whose frame rate and size to give.
         folder: of what is kept for this set.
+        letterbox: see `Stretch`; joins have no need of it.
     """
 
-    def __init__(self, recipe: FeatureRecipe, folder: Path) -> None:
+    def __init__(self, recipe: FeatureRecipe, folder: Path, *, letterbox: bool) -> None:
         if recipe.fps != GRID_FPS:
             message = f"videos are cut on a grid of {GRID_FPS} frames per second"
             raise ContractViolation(message)
-        self._recipe, self._folder = recipe, folder
+        self._recipe, self._folder, self._letterbox = recipe, folder, letterbox
         self._clips: dict[Path, ByteArray] = {}
 
     def open(self, video: BenchVideo) -> Stretch | Join:
         """Return a video's frame source, to be entered."""
         if len(video.shots) == 1:
-            return Stretch(video, self._recipe)
+            return Stretch(video.shots[0], self._recipe, letterbox=self._letterbox)
         return Join(video, self._clips, self._recipe.short_side_px, self._folder)
 
 
@@ -240,7 +260,7 @@ def extract_set(real: RealSet, work: FeatureWork) -> float:
     extractor = FeatureExtractor(
         work.recipe, work.weights, ExtractorSettings(device="cpu", num_threads=1), flow
     )
-    sources = Sources(work.recipe, work.folder)
+    sources = Sources(work.recipe, work.folder, letterbox=real.letterbox)
     folder = work.path(missing[0]).parent
     folder.mkdir(parents=True, exist_ok=True)
     document = {"recipe": work.recipe.to_json(), "computed_with": extractor.computed_with}
@@ -271,15 +291,34 @@ def load_features(videos: Sequence[BenchVideo], work: FeatureWork) -> tuple[Feat
 def measure_motion(
     real: RealSet, videos: Sequence[BenchVideo], recipe: FeatureRecipe, folder: Path
 ) -> list[DoubleArray]:
-    """Return the motion energy of each video, float64[T, 2]; flow here is not quantised."""
+    """Return the motion of each video, float64[T, 3], in px; flow here is not quantised.
+
+    Mean and upper quantile are those of the bundled model's baseline. In joins a cut between two
+    clips looks like the fastest motion of all, so the third column is the median over the pairs
+    of a snippet of their mean: a single cut leaves it alone.
+    """
     engine = build_flow_engine("auto", num_threads=1)
-    sources = Sources(recipe, folder)
+    sources = Sources(recipe, folder, letterbox=real.letterbox)
     energies = []
     for done, video in enumerate(videos, start=1):
         path = folder / "motion" / f"{video.name}.npy"
         if not path.exists():
             with sources.open(video) as source:
-                save_array(path, motion_energy(source, recipe, engine))
+                rows = [_summary(one) for one in pair_magnitudes(source, recipe, engine)]
+            save_array(path, np.asarray(rows, np.float64))
             print(f"motion {real.name}: {done}/{len(videos)}", flush=True)
         energies.append(np.load(path, allow_pickle=False))
     return energies
+
+
+def _summary(magnitudes: Sequence[FloatArray]) -> tuple[float, float, float]:
+    """Return mean, upper quantile and median of pair means of one snippet's magnitudes."""
+    if not magnitudes:
+        return (0.0, 0.0, 0.0)
+    values = np.concatenate([one.ravel() for one in magnitudes])
+    means = [one.mean() for one in magnitudes]
+    return (
+        float(values.mean()),
+        float(np.quantile(values, UPPER_QUANTILE)),
+        float(np.median(means)),
+    )

@@ -14,12 +14,11 @@ import cv2
 import numpy as np
 import safetensors.torch
 
-from bench.real.features import FeatureWork
+from bench.real.features import FeatureWork, Stretch
 from bench.real.kept import save_array
-from bench.real.sets import BACKGROUND, GRID_FPS, RealSet, TrimmedClip
+from bench.real.sets import BACKGROUND, GRID_FPS, RealSet, Shot, TrimmedClip
 from models.arrays import center_crop
 from models.atomic import write_bytes_atomic, write_text_atomic
-from models.decode import VideoSource
 from models.flow.tvl1 import build_flow_engine, quantize_flow
 from models.recipe import FeatureRecipe, FlowRecipe
 from models.training.backbone import BackboneTrainingSettings, train_backbone
@@ -38,6 +37,9 @@ STEPS = 120
 BATCH_SIZE = 32
 PEAK_LEARNING_RATE = 1e-3
 SEED = 0
+
+# Later than any recording's end.
+END_FRAME = 1 << 30
 
 Window = tuple[Path, int, int]
 
@@ -67,7 +69,9 @@ def choose_windows(clips: Sequence[TrimmedClip], classes: Sequence[str]) -> list
     return chosen
 
 
-def read_windows(windows: Sequence[Window], recipe: FeatureRecipe) -> tuple[ByteArray, ByteArray]:
+def read_windows(
+    windows: Sequence[Window], recipe: FeatureRecipe, *, letterbox: bool
+) -> tuple[ByteArray, ByteArray]:
     """Return uint8[N, F, H, W, 3] pictures and uint8[N, F, H, W, 2] flow, square, short side."""
     engine = build_flow_engine("auto", num_threads=1)
     flow_recipe = recipe.flow if recipe.flow is not None else FlowRecipe()
@@ -75,7 +79,8 @@ def read_windows(windows: Sequence[Window], recipe: FeatureRecipe) -> tuple[Byte
     flow = list(rgb)
     for path in sorted({path for path, _, _ in windows}):
         places = [place for place, window in enumerate(windows) if window[0] == path]
-        with VideoSource(path, fps=recipe.fps, short_side_px=recipe.short_side_px) as source:
+        whole = Shot(path, 0, END_FRAME)
+        with Stretch(whole, recipe, letterbox=letterbox) as source:
             for place in sorted(places, key=lambda place: windows[place][1]):
                 first = windows[place][1]
                 frames = source.read(first, first + CLIP_FRAMES + 1)
@@ -105,7 +110,9 @@ def finetuned(
     if not all((target / f"{name}.safetensors").exists() for name in names):
         windows = choose_windows(real.clips, real.classes)
         labels = np.array([label for _, _, label in windows], np.int64)
-        for name, clips in zip(names, _kept_windows(windows, recipe, target), strict=True):
+        for name, clips in zip(
+            names, _kept_windows(windows, (recipe, real.letterbox), target), strict=True
+        ):
             _train_stream(name, clips, labels, (recipe, weights[name], real, target))
     paths = {name: target / f"{name}.safetensors" for name in names}
     digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
@@ -115,12 +122,13 @@ def finetuned(
 
 
 def _kept_windows(
-    windows: Sequence[Window], recipe: FeatureRecipe, target: Path
+    windows: Sequence[Window], view: tuple[FeatureRecipe, bool], target: Path
 ) -> tuple[ByteArray, ByteArray]:
     """Read the windows, or what an interrupted run has kept of them."""
     paths = (target / "windows-rgb.npy", target / "windows-flow.npy")
     if not all(path.exists() for path in paths):
-        for path, values in zip(paths, read_windows(windows, recipe), strict=True):
+        found = read_windows(windows, view[0], letterbox=view[1])
+        for path, values in zip(paths, found, strict=True):
             save_array(path, values)
     return np.load(paths[0], allow_pickle=False), np.load(paths[1], allow_pickle=False)
 

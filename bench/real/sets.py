@@ -94,6 +94,7 @@ class RealSet:
         videos: of all splits.
         clips: trimmed training clips, background included.
         facts: what a reader of the table should know, in sentences.
+        letterbox: all of a recording's picture is shown, see `bench.real.features.Stretch`.
     """
 
     name: str
@@ -102,6 +103,7 @@ class RealSet:
     videos: tuple[BenchVideo, ...]
     clips: tuple[TrimmedClip, ...]
     facts: tuple[str, ...] = ()
+    letterbox: bool = False
 
     def split(self, name: str) -> tuple[BenchVideo, ...]:
         """Return the videos of one split."""
@@ -144,6 +146,7 @@ class RealSet:
             videos=tuple(videos),
             clips=tuple(clips),
             facts=tuple(document["facts"]),
+            letterbox=document.get("letterbox", False),
         )
 
 
@@ -232,8 +235,14 @@ def read_instances(path: Path) -> dict[str, list[Instance]]:
     return found
 
 
-def build_fir(data: Path) -> RealSet:
-    """Cut the fir-action recordings; nothing is written, pieces are ranges of grid frames."""
+def build_fir(data: Path, *, letterbox: bool) -> RealSet:
+    """Cut the fir-action recordings; nothing is written, pieces are ranges of grid frames.
+
+    Args:
+        data: folder of the data.
+        letterbox: show all of the picture. The ceiling camera sees people at its sides, which the
+            recipes' centre crop cuts off.
+    """
     folder = data / FIR_FOLDER
     videos: list[BenchVideo] = []
     clips: list[TrimmedClip] = []
@@ -257,9 +266,10 @@ def build_fir(data: Path) -> RealSet:
                 for start, end in gaps(instances, num_frames / GRID_FPS)
             ]
     return RealSet(
-        name="fir-action",
+        name="fir-action, letterboxed" if letterbox else "fir-action",
         classes=tuple(sorted({one.label for video in videos for one in video.instances})),
         tious=(0.1, 0.2, 0.3, 0.4, 0.5),
         videos=tuple(videos),
         clips=tuple(clips),
+        letterbox=letterbox,
     )

@@ -31,8 +31,9 @@ INTRODUCTION = """# Real video: five heads from tags, side by side
 --protocol anet`): mAP in percent, mean ± standard deviation over {seeds} seeds; no setting and no
 checkpoint is chosen by a test figure. Heads use their preset `small`. Differences: paired
 bootstrap over test videos, {resamples} resamples, 95 % intervals of the average mAP over tIoU and
-seeds. Training seconds are CPU seconds of one thread ({machine}). The data is not part of this
-repository.
+seeds. `seconds` are CPU seconds of one thread to train one head.
+Machine: {machine}.
+The data is not part of this repository.
 """
 
 

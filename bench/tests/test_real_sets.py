@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.real.features import RememberedFlow
+from bench.real.features import RememberedFlow, squared
 from bench.real.finetune import BACKGROUND_FACTOR, CLIP_FRAMES, NUM_WINDOWS, choose_windows
 from bench.real.joins import (
     CLIP_FRAMES as JOIN_FRAMES,
@@ -202,6 +202,15 @@ def test_remembered_flow_is_the_engines_own_after_quantisation(tmp_path):
         assert counting.calls == calls
 
 
+def test_letterboxed_pictures_stand_whole_in_the_middle():
+    frames = np.full((2, 96, 128, 3), 7, np.uint8)
+    out = squared(frames, 128)
+    assert out.shape == (2, 128, 128, 3)
+    assert (out[:, 16:112] == 7).all()
+    assert not out[:, :16].any()
+    assert not out[:, 112:].any()
+
+
 def test_a_set_survives_its_file():
     shots = (Shot(Path("a.mp4"), 3, 40), Shot(Path("b.mp4"), 0, 50))
     video = BenchVideo("v", "train", shots, (Instance("x", 0.5, 1.0),))
@@ -226,7 +235,7 @@ def test_spread_is_in_percent():
 
 @pytest.mark.slow
 def test_days_of_recordings_are_not_mixed(real_clips):
-    real = build_fir(real_clips)
+    real = build_fir(real_clips, letterbox=False)
     days = {
         split: {video.shots[0].path.name[:8] for video in real.split(split)}
         for split in ("train", "test")

@@ -4,6 +4,8 @@ Where something moves more than it usually does in this video, the tagged action
 A localizer that does not clearly beat this has learned nothing about actions.
 """
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 
@@ -16,27 +18,37 @@ PAIRS_PER_SNIPPET = 3
 UPPER_QUANTILE = 0.9
 
 
+def pair_magnitudes(
+    source: FrameSource, recipe: FeatureRecipe, engine: FlowEngine
+) -> Iterator[list[FloatArray]]:
+    """Yield, per snippet, the flow magnitudes float32[1, H, W] in px of a few neighbour pairs.
+
+    The pairs are evenly spaced in the window; a window of a single frame has none.
+    """
+    if recipe.flow is None:
+        return
+    grid = recipe.grid(source.facts.duration_seconds)
+    step = recipe.window_frames // PAIRS_PER_SNIPPET
+    for snippet in range(grid.num_snippets):
+        start, stop = grid.window_range(snippet)
+        frames = source.read(start, min(stop, grid.num_frames))
+        grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+        yield [
+            np.linalg.norm(engine.compute(np.stack(grey[i : i + 2]), recipe.flow), axis=-1)
+            for i in range(0, len(grey) - 1, step)
+        ]
+
+
 def motion_energy(source: FrameSource, recipe: FeatureRecipe, engine: FlowEngine) -> DoubleArray:
     """Return float64[T, 2]: mean and upper-quantile flow magnitude of each snippet, in px.
 
     Flow is measured on a few evenly spaced neighbour pairs of each window.
     """
-    if recipe.flow is None:
-        return np.zeros((0, 2))
-    grid = recipe.grid(source.facts.duration_seconds)
-    step = recipe.window_frames // PAIRS_PER_SNIPPET
     rows = []
-    for snippet in range(grid.num_snippets):
-        start, stop = grid.window_range(snippet)
-        frames = source.read(start, min(stop, grid.num_frames))
-        grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-        magnitudes = [
-            np.linalg.norm(engine.compute(np.stack(grey[i : i + 2]), recipe.flow)[0], axis=-1)
-            for i in range(0, len(grey) - 1, step)
-        ]
+    for magnitudes in pair_magnitudes(source, recipe, engine):
         values = np.concatenate([one.ravel() for one in magnitudes]) if magnitudes else np.zeros(1)
         rows.append((values.mean(), np.quantile(values, UPPER_QUANTILE)))
-    return np.asarray(rows, dtype=np.float64)
+    return np.asarray(rows, dtype=np.float64).reshape(-1, 2)
 
 
 def motion_activations(
