@@ -14,12 +14,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-import models
 from models.heads.base import HeadSpec
 from models.heads.registry import HEADS, PRESETS, build_head
 from models.training.overrides import settable, with_overrides
 
-MODELS = Path(models.__path__[0])
+MODELS = Path(__file__).resolve().parents[1]
 DOCS = MODELS.parent / "docs"
 PAGE = DOCS / "heads.md"
 PICTURES = DOCS / "images" / "heads"

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-import models.heads
 from bench.planted import shortened
 from models.config import TrainingSettings
 from models.heads import registry
@@ -21,7 +20,7 @@ from models.synthetic.planted import PlantedSettings, PlantedWorld
 from models.training.tags import TaggedDataset
 from models.training.train import train_head
 
-PAGE = Path(models.heads.__path__[0]).parent / "README.md"
+PAGE = Path(__file__).resolve().parents[1] / "README.md"
 
 
 @pytest.fixture
