@@ -18,6 +18,7 @@ from models.arrays import LEVEL_MAX, center_crop
 from models.backbones.registry import load_backbone
 from models.errors import Cancelled, ContractViolation, OutOfMemory, WeightsMissing
 from models.feature_store import ChunkFeatures, FeatureStore
+from models.flow.frames import Region
 from models.flow.tvl1 import FlowEngine, build_flow_engine
 from models.frame_windows import (
     ChunkPlan,
@@ -250,8 +251,10 @@ class FeatureExtractor:
                         block["rgb"] = center_crop(frames, crop_px).copy()
                     if self._engine is not None and flow_recipe is not None:
                         run.report("flow")
-                        levels = flow_levels(self._engine, flow_recipe, frames, following)
-                        block["flow"] = center_crop(levels, crop_px).copy()
+                        middle = Region.center(frames.shape[1:3], crop_px)
+                        block["flow"] = flow_levels(
+                            self._engine, flow_recipe, frames, following, middle
+                        )
                     run.frames_done += len(frames)
                     yield block
                     run.report("decoding")

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from models.errors import ContractViolation
+from models.flow.frames import Region
 from models.flow.tvl1 import FlowEngine, quantize_flow
 from models.recipe import FeatureRecipe, FlowRecipe
 from models.timegrid import TimeGrid
@@ -112,15 +113,19 @@ def decoded_blocks(source: FrameSource, plan: ChunkPlan) -> Iterator[tuple[ByteA
 
 
 def flow_levels(
-    engine: FlowEngine, recipe: FlowRecipe, frames: ByteArray, following: ByteArray
+    engine: FlowEngine,
+    recipe: FlowRecipe,
+    frames: ByteArray,
+    following: ByteArray,
+    region: Region | None = None,
 ) -> ByteArray:
-    """Return uint8[F, H, W, 2]: flow from each frame to the next; none where none follows.
+    """Return uint8[F, h, w, 2] of the region: flow to the next frame; none where none follows.
 
     Source: kinetics-i3d README: TV-L1 on greyscale of the resized frames.
     """
     neighbours = [*frames, *following[:1]]
     grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in neighbours])
-    flow = engine.compute(grey, recipe)
+    flow = engine.compute(grey, recipe, region)
     levels = quantize_flow(flow, recipe.clip_px)
     if len(levels) < len(frames):
         still = np.full((1, *levels.shape[1:]), ZERO_FLOW_LEVEL, np.uint8)

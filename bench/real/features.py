@@ -23,6 +23,7 @@ from models.bundled.baseline import UPPER_QUANTILE, pair_magnitudes
 from models.decode import VideoSource, probe
 from models.errors import ContractViolation
 from models.features import ExtractorSettings, FeatureExtractor
+from models.flow.frames import Region, require_region
 from models.flow.tvl1 import FlowEngine, build_flow_engine, dequantize_flow, quantize_flow
 from models.recipe import FeatureRecipe, FlowRecipe
 from models.types import (
@@ -207,8 +208,11 @@ class RememberedFlow:
         temporary.replace(self._path)
         self._changed = False
 
-    def compute(self, grey: ByteArray, recipe: FlowRecipe) -> FloatArray:
-        """See `FlowEngine.compute`."""
+    def compute(
+        self, grey: ByteArray, recipe: FlowRecipe, region: Region | None = None
+    ) -> FloatArray:
+        """See `FlowEngine.compute`; all of a frame is kept, whatever region is wanted."""
+        wanted = require_region(region, *grey.shape[1:])
         if not recipe.quantize:
             message = "only flow that is quantised can be remembered"
             raise ContractViolation(message)
@@ -221,8 +225,8 @@ class RememberedFlow:
                 self._changed = True
         levels = [self._known[key] for key in keys]
         if not levels:
-            return np.zeros((0, *grey.shape[1:], 2), np.float32)
-        return dequantize_flow(np.stack(levels)) * np.float32(recipe.clip_px)
+            return wanted.cut(np.zeros((0, *grey.shape[1:], 2), np.float32))
+        return dequantize_flow(wanted.cut(np.stack(levels))) * np.float32(recipe.clip_px)
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,9 +188,9 @@ def test_remembered_flow_is_the_engines_own_after_quantisation(tmp_path):
     class Counting:
         name, version, num_threads, calls = engine.name, engine.version, 1, 0
 
-        def compute(self, frames, flow_recipe):
-            self.calls += len(frames) - 1
-            return engine.compute(frames, flow_recipe)
+        def compute(self, grey, recipe, region=None):
+            self.calls += len(grey) - 1
+            return engine.compute(grey, recipe, region)
 
     for calls in (3, 0):
         counting = Counting()

@@ -1,8 +1,11 @@
 """What both flow implementations demand of their input, checked in one place."""
 
 import os
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.errors import ContractViolation
 from models.recipe import FlowRecipe
@@ -13,6 +16,49 @@ SMALLEST_SIDE_PX = 3
 FRAME_DIMENSIONS = 3  # F + 1, H, W
 # The sizes both implementations know; 1 means no filter.
 MEDIAN_SIZES = (1, 5)
+
+FlowValue = TypeVar("FlowValue", np.float32, np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A rectangle of a frame, in whole pixels.
+
+    Attributes:
+        top, left: first row and column.
+        height, width: how many of each.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @classmethod
+    def center(cls, frame_size: tuple[int, int], crop_px: int) -> "Region":
+        """Return the middle square that `models.arrays.center_crop` cuts out of [H, W]."""
+        height, width = frame_size
+        return cls((height - crop_px) // 2, (width - crop_px) // 2, crop_px, crop_px)
+
+    def cut(self, flow: NDArray[FlowValue]) -> NDArray[FlowValue]:
+        """Return this part of flow or levels [F, H, W, 2], as a view."""
+        rows = slice(self.top, self.top + self.height)
+        return flow[:, rows, self.left : self.left + self.width]
+
+
+def require_region(region: Region | None, height: int, width: int) -> Region:
+    """Return the region, the whole frame for None, refusing one that leaves the frame.
+
+    Raises:
+        ContractViolation: the region is empty or reaches outside [height, width].
+    """
+    if region is None:
+        return Region(0, 0, height, width)
+    inside = 0 <= region.top <= height - region.height and 0 <= region.left <= width - region.width
+    if not inside or min(region.height, region.width) < 1:
+        message = f"The region {region} does not lie inside frames of {width}x{height} px."
+        raise ContractViolation(message)
+    return region
 
 
 def require_frames(grey: ByteArray) -> None:

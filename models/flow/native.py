@@ -4,7 +4,13 @@ import numpy as np
 
 from models.errors import ContractViolation, OutOfMemory
 from models.flow import _tvl1
-from models.flow.frames import require_frames, require_recipe, resolve_threads
+from models.flow.frames import (
+    Region,
+    require_frames,
+    require_recipe,
+    require_region,
+    resolve_threads,
+)
 from models.recipe import FlowRecipe
 from models.types import ByteArray, FloatArray
 
@@ -31,11 +37,14 @@ class NativeFlowEngine:
         self.processor = processor or usable[0]
         self.version = f"{_tvl1.KERNEL_VERSION}-{self.processor}"
 
-    def compute(self, grey: ByteArray, recipe: FlowRecipe) -> FloatArray:
+    def compute(
+        self, grey: ByteArray, recipe: FlowRecipe, region: Region | None = None
+    ) -> FloatArray:
         """Return the flow of every pair of neighbouring frames; see `models.flow.tvl1`."""
         require_frames(grey)
         require_recipe(recipe)
         num_frames, height, width = grey.shape
+        wanted = require_region(region, height, width)
         flow = np.empty((num_frames - 1, height, width, 2), np.float32)
         solver = _tvl1.Solver(
             tau=recipe.tau,
@@ -55,4 +64,4 @@ class NativeFlowEngine:
         except MemoryError as error:
             message = f"Memory ran out for the flow of {width}x{height} frames; use smaller ones."
             raise OutOfMemory(message) from error
-        return flow
+        return wanted.cut(flow)

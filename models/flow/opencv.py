@@ -7,7 +7,13 @@ import cv2
 import numpy as np
 
 from models.errors import ContractViolation, OutOfMemory
-from models.flow.frames import require_frames, require_recipe, resolve_threads
+from models.flow.frames import (
+    Region,
+    require_frames,
+    require_recipe,
+    require_region,
+    resolve_threads,
+)
 from models.recipe import FlowRecipe
 from models.types import ByteArray, FloatArray
 
@@ -42,11 +48,14 @@ class OpenCvFlowEngine:
         self.num_threads = resolve_threads(num_threads)
         self.version = str(cv2.__version__)
 
-    def compute(self, grey: ByteArray, recipe: FlowRecipe) -> FloatArray:
+    def compute(
+        self, grey: ByteArray, recipe: FlowRecipe, region: Region | None = None
+    ) -> FloatArray:
         """Return the flow of every pair of neighbouring frames; see `models.flow.tvl1`."""
         require_frames(grey)
         require_recipe(recipe)
         num_frames, height, width = grey.shape
+        wanted = require_region(region, height, width)
         flow = np.empty((num_frames - 1, height, width, 2), np.float32)
         # A fresh solver per batch: OpenCV lowers its number of scales for good on small frames.
         solver = cv2.optflow.createOptFlow_DualTVL1()
@@ -70,4 +79,4 @@ class OpenCvFlowEngine:
                 raise
             message = f"Memory ran out for the flow of {width}x{height} frames; use smaller ones."
             raise OutOfMemory(message) from error
-        return flow
+        return wanted.cut(flow)

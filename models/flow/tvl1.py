@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from models.errors import ContractViolation
+from models.flow.frames import Region
 from models.recipe import FlowRecipe
 from models.types import ByteArray, FloatArray
 
@@ -32,22 +33,27 @@ class FlowEngine(Protocol):
     version: str
     num_threads: int
 
-    def compute(self, grey: ByteArray, recipe: FlowRecipe) -> FloatArray:
+    def compute(
+        self, grey: ByteArray, recipe: FlowRecipe, region: Region | None = None
+    ) -> FloatArray:
         """Compute the flow of every pair of neighbouring frames.
 
-        The flow of a pair depends on its two frames and the recipe alone: neither the number of
-        threads nor what else is in the batch changes a bit of it.
+        The flow of a pair depends on its two frames, the recipe and the region alone: neither the
+        number of threads nor what else is in the batch changes a bit of it. With a region an
+        engine may leave out what lies far from it; inside, that changes the flow by less than the
+        engine differs from the reference.
 
         Args:
             grey: uint8[F + 1, H, W], consecutive frames, any strides; H, W >= 3.
             recipe: parameters of the solver.
+            region: what is wanted of each frame; None for all of it.
 
         Returns:
-            float32[F, H, W, 2], (x, y) in pixels from frame f to frame f + 1, not clipped; F may
-            be 0.
+            float32[F, h, w, 2] of the region, (x, y) in pixels from frame f to frame f + 1, not
+            clipped; F may be 0.
 
         Raises:
-            ContractViolation: the frames or the recipe are not as described.
+            ContractViolation: the frames, the recipe or the region are not as described.
             OutOfMemory: the solver's buffers could not be allocated.
         """
         ...
