@@ -1,0 +1,49 @@
+"""Which number format the backbones compute in: decided once, by what the hardware has.
+
+bfloat16 halves memory traffic and doubles the matrix rate where the processor multiplies it
+natively; where it would be emulated it is slower than fp32 and therefore not chosen.
+"""
+
+import torch
+
+from models.errors import ContractViolation
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+WISHES = ("auto", *DTYPES)
+
+
+def choose_precision(wanted: str, device: str) -> str:
+    """Return ``fp32`` or ``bf16`` for a wish of ``auto``, ``fp32`` or ``bf16``.
+
+    Args:
+        wanted: ``auto`` takes bf16 where `has_native_bf16` and fp32 otherwise; the other two are
+            obeyed, also where they are slow.
+        device: as torch names it, for instance ``cpu`` or ``cuda:0``.
+
+    Raises:
+        ContractViolation: another wish.
+    """
+    if wanted not in WISHES:
+        message = f"precision must be one of {list(WISHES)}, got {wanted!r}"
+        raise ContractViolation(message)
+    if wanted != "auto":
+        return wanted
+    return "bf16" if has_native_bf16(device) else "fp32"
+
+
+def has_native_bf16(device: str) -> bool:
+    """Return whether a device multiplies bfloat16 in hardware.
+
+    On a processor: AVX-512 BF16 or AMX as torch finds them. oneDNN would accept bf16 on any
+    AVX-512 machine, but emulates it there.
+    """
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    known = cpu_capabilities()
+    return any(bool(known.get(name)) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def cpu_capabilities() -> dict[str, object]:
+    """Return what torch knows of this processor; empty where this torch does not tell."""
+    ask = getattr(torch.cpu, "get_capabilities", None)
+    return dict(ask()) if ask is not None else {}
