@@ -6,7 +6,8 @@ which they agree.
 
 Source: AICL (AAAI 2023), its supplement and public code. Where paper and code differ the code is
 followed, except: the fused sequence averages both actionness streams, so that it stays in [0, 1],
-and contrast sets hold only their members unless ``fill_pairs`` is set.
+and contrast sets hold only their members unless ``fill_pairs`` is set. On features without flow,
+which the paper does not know, the RGB actionness stands alone and has nothing to agree with.
 """
 
 from dataclasses import dataclass
@@ -44,7 +45,8 @@ from models.heads.losses import (
 # query, positive, negatives of the four contrastive terms, by set name
 CONTRAST_TERMS = (("ia", "ca", "cb"), ("ib", "cb", "ca"), ("ca", "ia", "cb"), ("cb", "ib", "ca"))
 SET_NAMES = ("ca", "cb", "ia", "ib")
-EMBEDDING_NAMES = ("embedding", "rgb_embedding", "flow_embedding")
+STREAMS = ("rgb", "flow")
+EMBEDDING_NAMES = ("embedding", *(f"{stream}_embedding" for stream in STREAMS))
 
 VideoLoss = Literal["softmax_ce", "sigmoid_bce"]
 Ranking = Literal["fused", "class_activations"]
@@ -95,9 +97,13 @@ class AiclSettings(HeadSettings):
 
 
 class AiclHead(Head):
-    """The AICL network and all of its loss terms."""
+    """The AICL network and all of its loss terms; one actionness per stream of the features.
 
-    required_streams: ClassVar[tuple[str, ...]] = ("rgb", "flow")
+    Attributes:
+        streams: of the features that the head looks at one by one, RGB first.
+    """
+
+    required_streams: ClassVar[tuple[str, ...]] = ("rgb",)
 
     def __init__(self, spec: HeadSpec, settings: AiclSettings) -> None:
         super().__init__(spec, settings)
@@ -108,10 +114,11 @@ class AiclHead(Head):
         self.input_dropout = nn.Dropout(settings.input_dropout)
         self.trunk = TemporalEmbedding(spec.feature_width, width, kernel)
         self.classifier = PointwiseHead(width, len(spec.classes))
-        self.rgb_trunk = TemporalEmbedding(spec.stream_width, width, kernel)
-        self.flow_trunk = TemporalEmbedding(spec.stream_width, width, kernel)
-        self.rgb_actionness = PointwiseHead(width, 1)
-        self.flow_actionness = PointwiseHead(width, 1)
+        self.streams = tuple(stream for stream in STREAMS if stream in spec.streams)
+        for stream in self.streams:
+            self.add_module(f"{stream}_trunk", TemporalEmbedding(spec.stream_width, width, kernel))
+        for stream in self.streams:
+            self.add_module(f"{stream}_actionness", PointwiseHead(width, 1))
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> HeadOutput:
         """Run the head; see `Head.forward`."""
@@ -119,11 +126,11 @@ class AiclHead(Head):
         dropped: Tensor = self.input_dropout(features)
         embedding: Tensor = self.trunk(dropped, valid)
         logits: Tensor = self.classifier(embedding)
-        rgb: Tensor = self.rgb_trunk(dropped[..., self.spec.stream_slice("rgb")], valid)
-        flow: Tensor = self.flow_trunk(dropped[..., self.spec.stream_slice("flow")], valid)
-        rgb_actionness = torch.sigmoid(self.rgb_actionness(rgb))[..., 0]
-        flow_actionness = torch.sigmoid(self.flow_actionness(flow))[..., 0]
-        attention = (rgb_actionness + flow_actionness) / 2
+        evidence = {"embedding": embedding}
+        for stream in self.streams:
+            evidence |= self._one_stream(stream, dropped, valid)
+        seen = torch.stack([evidence[f"{stream}_actionness"] for stream in self.streams])
+        attention = seen.sum(dim=0) / len(self.streams)
         share = self.settings.class_share
         fused = share * self._probabilities(logits) + (1 - share) * attention[..., None]
         ranking = fused if self.settings.topk_by == "fused" else logits
@@ -137,16 +144,18 @@ class AiclHead(Head):
             video_scores=self._probabilities(video_logits),
             attention=attention,
             mask=valid,
-            evidence={
-                "embedding": embedding,
-                "rgb_embedding": rgb,
-                "flow_embedding": flow,
-                "rgb_actionness": rgb_actionness,
-                "flow_actionness": flow_actionness,
-                "video_logits": video_logits,
-                "top": top,
-            },
+            evidence=evidence | {"video_logits": video_logits, "top": top},
         )
+
+    def _one_stream(self, stream: str, features: Tensor, valid: Tensor) -> dict[str, Tensor]:
+        """Return the stream's own embedding f32[B, T, width] and actionness f32[B, T]."""
+        part = features[..., self.spec.stream_slice(stream)]
+        embedding: Tensor = self.get_submodule(f"{stream}_trunk")(part, valid)
+        actionness: Tensor = self.get_submodule(f"{stream}_actionness")(embedding)
+        return {
+            f"{stream}_embedding": embedding,
+            f"{stream}_actionness": torch.sigmoid(actionness)[..., 0],
+        }
 
     def loss(
         self,
@@ -154,16 +163,20 @@ class AiclHead(Head):
         labels: Tensor,
         moment: Moment,  # noqa: ARG002  # same in all heads
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return L_a + L_ca + L_c + L_mc + L_ac, each with its weight, and the unweighted parts."""
+        """Return L_a + L_ca + L_c + L_mc + L_ac, each with its weight, and the unweighted parts.
+
+        L_mc is 0 where there is one stream.
+        """
         settings, evidence, mask = self.settings, output.evidence, output.mask
-        rgb, flow = evidence["rgb_actionness"], evidence["flow_actionness"]
+        seen = [evidence[f"{stream}_actionness"] for stream in self.streams]
         action = (evidence["top"] & (labels > 0)[:, None, :]).any(dim=2)
         class_actionness = self._class_actionness(output.class_logits)
         parts = {
             "video": self._video_loss(output, labels),
-            "actionness": generalized_cross_entropy(rgb, action, mask, settings.gce_q)
-            + generalized_cross_entropy(flow, action, mask, settings.gce_q),
-            "modality": masked_mse(rgb, flow, mask),
+            "actionness": torch.stack(
+                [generalized_cross_entropy(one, action, mask, settings.gce_q) for one in seen]
+            ).sum(),
+            "modality": masked_mse(seen[0], seen[-1], mask),
             "action": masked_mse(class_actionness, output.attention, mask),
         }
         total = (
@@ -222,7 +235,7 @@ class AiclHead(Head):
         return chosen
 
     def _contrast(self, output: HeadOutput, class_actionness: Tensor) -> Tensor:
-        """Return the sum over three embeddings and four terms of InfoNCE on the mined sets."""
+        """Return the sum over all embeddings and four terms of InfoNCE on the mined sets."""
         sets = self.mine(output, class_actionness)
         chosen = torch.stack([sets[name] for name in SET_NAMES], dim=1)  # [B, 4, T]
         filled = chosen.any(dim=2)
@@ -237,8 +250,8 @@ class AiclHead(Head):
         negative = torch.cat([torch.zeros_like(mean_is_positive), chosen[:, negatives]], dim=2)
         weights = chosen.float() / chosen.sum(dim=2, keepdim=True).clamp(min=1)
         total = output.class_logits.new_zeros(())
-        for name in EMBEDDING_NAMES:
-            embedding = output.evidence[name]
+        embeddings = [output.evidence[one] for one in EMBEDDING_NAMES if one in output.evidence]
+        for embedding in embeddings:
             means = weights.to(embedding.dtype) @ embedding
             losses, used = masked_info_nce(
                 means[:, queries],

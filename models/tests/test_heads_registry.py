@@ -91,10 +91,17 @@ def test_a_single_class_can_be_told_from_nothing(method, preset):
 
 
 def test_a_missing_stream_is_refused_by_name():
-    spec = HeadSpec(("a",), ("rgb",), 8)
-    with pytest.raises(RecipeMismatch, match="needs the streams rgb and flow"):
-        build_head("aicl", spec)
-    assert build_head("kinetics", spec).activations(torch.randn(3, 8)).attention.shape == (3,)
+    spec = HeadSpec(("a",), ("flow",), 8)
+    for method in ("aicl", "kinetics"):
+        with pytest.raises(RecipeMismatch, match=r"needs the streams rgb, but these .* only flow"):
+            build_head(method, spec)
+
+
+@pytest.mark.parametrize("method", ["kinetics", *PRESETS])
+def test_rgb_alone_is_enough_for_every_head(method):
+    torch.manual_seed(0)
+    spec = HeadSpec(("a", "b"), ("rgb",), 8)
+    assert build_head(method, spec).activations(torch.randn(3, 8)).attention.shape == (3,)
 
 
 def test_an_unknown_head_is_refused_with_the_known_ones():
