@@ -54,6 +54,7 @@ def to_native(result: LocalizationResult) -> dict[str, Any]:
             "height": video.height_px,
         },
         "model": result.model,
+        "speed": result.speed,
         "recipe": result.recipe_digest,
         "computed_with": dict(sorted(result.computed_with.items())),
         "segments": [_segment_to_json(segment) for segment in ordered],

@@ -1,7 +1,8 @@
 """Model folders: a card that says what a model is, and its head's weights beside it.
 
 A folder holds ``card.json`` and ``head.safetensors``. The card records the weights' hash and is
-written last, so a folder is complete or refused. Nothing is ever unpickled.
+written last, so a folder is complete or refused. Nothing is ever unpickled. Heads of the same model
+for other speeds lie in subfolders of the speed's name, each with a card and weights of its own.
 """
 
 import hashlib
@@ -30,6 +31,7 @@ from models.heads.base import Head, HeadSpec
 from models.heads.registry import build_head, head_entry
 from models.localize.calibration import calibration_from_json
 from models.recipe import FeatureRecipe
+from models.speeds import EXACT, SPEEDS, ModelChoice, speed_not_offered
 from models.types import FloatArray, MediaWarning
 
 CARD_NAME = "card.json"
@@ -58,6 +60,7 @@ class ModelCard:
         licence: of the weights.
         warnings: carried by every result of this model.
         notes: sentences for people.
+        speed: of `models.speeds`, at which the recipe makes features.
     """
 
     name: str
@@ -74,6 +77,7 @@ class ModelCard:
     licence: str = ""
     warnings: tuple[MediaWarning, ...] = ()
     notes: tuple[str, ...] = ()
+    speed: str = EXACT
 
     @property
     def identity(self) -> str:
@@ -109,10 +113,14 @@ class ModelCard:
             calibration_from_json(values.get("calibration"))  # refused here, not while it runs
             for name in ("classes", "notes"):
                 values[name] = tuple(values.get(name, ()))
-            return cls(**values)
+            card = cls(**values)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             message = f"The model card is damaged or from another release ({error})."
             raise WeightsInvalid(message) from error
+        if card.speed not in SPEEDS:
+            message = f"The model card has a speed unknown to this release ({card.speed})."
+            raise WeightsInvalid(message)
+        return card
 
 
 _FIELD_NAMES = tuple(field_.name for field_ in fields(ModelCard))
@@ -160,6 +168,12 @@ class LoadedModel:
     def inference(self) -> InferenceSettings:
         """How the head is fed."""
         return self.card.inference
+
+    @property
+    def weights_folders(self) -> tuple[Path, ...]:
+        """Where weights of its backbones may lie; those of all speeds lie with the model itself."""
+        is_variant = self.folder.name == self.card.speed and _holds_card(self.folder.parent)
+        return (self.folder.parent, self.folder) if is_variant else (self.folder,)
 
 
 def save_model(folder: Path, card: ModelCard, trained: SavableHead) -> None:
@@ -237,12 +251,13 @@ def list_models(folders: Sequence[Path]) -> list[tuple[Path, ModelCard]]:
     """Return every readable model in the folders, by name and version, newest version first.
 
     A folder is a model folder itself or holds model folders. Of two with the same name and
-    version the one in the earlier folder counts. Damaged ones are left out.
+    version the one in the earlier folder counts. Damaged ones are left out, and so are the folders
+    of a model's other speeds: `model_speeds` finds them.
     """
     found: dict[str, tuple[Path, ModelCard]] = {}
     for folder in folders:
         for candidate in [folder, *_subfolders(folder)]:
-            if not (candidate / CARD_NAME).is_file():
+            if not _holds_card(candidate) or (candidate.name in SPEEDS and _holds_card(folder)):
                 continue
             try:
                 card = load_card(candidate)
@@ -253,24 +268,60 @@ def list_models(folders: Sequence[Path]) -> list[tuple[Path, ModelCard]]:
     return sorted(by_version, key=lambda one: one[1].name)
 
 
-def find_model(spec: str, folders: Sequence[Path]) -> LoadedModel:
-    """Load the model NAME or NAME@VERSION; without a version the newest one.
+def model_speeds(folder: Path, card: ModelCard) -> dict[str, Path]:
+    """Return the speeds that a model offers with the folders of their heads, its own speed first.
+
+    A subfolder whose card is damaged, or of another model or version, offers nothing.
+
+    Args:
+        folder: of the model.
+        card: in that folder.
+    """
+    found = {card.speed: folder}
+    for speed in SPEEDS:
+        if speed in found or not _holds_card(folder / speed):
+            continue
+        try:
+            other = load_card(folder / speed)
+        except WeightsInvalid:
+            continue
+        if (other.identity, other.speed) == (card.identity, speed):
+            found[speed] = folder / speed
+    return found
+
+
+def find_model(spec: str, folders: Sequence[Path], speed: str = "") -> LoadedModel:
+    """Load the model NAME[@VERSION][:SPEED]; without a version the newest one.
 
     Versions are compared number by number: 10 is newer than 9.
 
+    Args:
+        spec: as above; without a speed the model runs at its own one, as a rule `EXACT`.
+        folders: see `list_models`.
+        speed: takes the place of a speed in ``spec``.
+
     Raises:
-        ModelUnknown: it is not there; the message names what is.
+        ModelUnknown: it is not there, or has no head for that speed; the message names what is.
         WeightsMissing: as `load_model`.
         WeightsInvalid: as `load_model`.
     """
-    name, _, version = spec.partition("@")
+    choice = ModelChoice.parse(spec).at(speed)
     models = list_models(folders)
     for folder, card in models:
-        if card.name == name and version in {"", card.version}:
-            return load_model(folder)
+        if card.name != choice.name or choice.version not in {"", card.version}:
+            continue
+        speeds = model_speeds(folder, card)
+        wanted = choice.speed or card.speed
+        if wanted not in speeds:
+            raise ModelUnknown(speed_not_offered(card.identity, wanted, tuple(speeds)))
+        return load_model(speeds[wanted])
     known = ", ".join(card.identity for _, card in models) or "none"
     message = f"There is no model {spec}; installed are: {known}."
     raise ModelUnknown(message)
+
+
+def _holds_card(folder: Path) -> bool:
+    return (folder / CARD_NAME).is_file()
 
 
 def _subfolders(folder: Path) -> list[Path]:

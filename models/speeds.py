@@ -59,6 +59,22 @@ class ModelChoice:
         return f"{self.name}{version}{speed}"
 
 
+def speed_not_offered(model: str, speed: str, offered: tuple[str, ...]) -> str:
+    """Return the sentence for a model that has no head for a speed.
+
+    Args:
+        model: NAME@VERSION.
+        speed: that was wished.
+        offered: speeds that the model has heads for.
+    """
+    if speed not in SPEEDS:
+        return f"There is no speed {speed}; choose one of {', '.join(SPEEDS)}."
+    return (
+        f"The model {model} has no head for the speed {speed}; choose {' or '.join(offered)}, or "
+        f"train one: kinetag train --videos DIR --speed {speed}."
+    )
+
+
 def fast_flow(flow: FlowRecipe) -> FlowRecipe:
     """Return the coarse solver of `FAST`: fewer scales, warps and iterations, no median filter.
 

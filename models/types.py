@@ -162,6 +162,7 @@ class LocalizationResult:
     warnings: tuple[MediaWarning, ...]
     activations: Activations | None = None
     snippet_seconds: DoubleArray | None = None
+    speed: str = "exact"
 
 
 @dataclass(frozen=True, slots=True)

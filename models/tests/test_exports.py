@@ -52,6 +52,7 @@ def test_native_has_exactly_the_promised_fields(result):
         "version",
         "video",
         "model",
+        "speed",
         "recipe",
         "computed_with",
         "segments",
