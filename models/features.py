@@ -1,13 +1,13 @@
 """Frames to snippet features: crops, optical flow, backbone; in chunks, with flat memory.
 
-Owns how a recipe becomes numbers. A chunk's features depend on its own frames alone (and on one
-frame past its end, for the last flow), so chunks can be computed anywhere, in any order.
+Owns how a recipe becomes numbers. Decoding, flow and both backbones overlap on a conveyor. A
+chunk's features depend on its own frames alone (and on one frame past its end, for the last
+flow), so chunks can be computed anywhere, in any order.
 """
 
 import math
-import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from models.arrays import LEVEL_MAX, center_crop
+from models.backbones.precision import DTYPES, choose_precision
 from models.backbones.registry import load_backbone
-from models.errors import Cancelled, ContractViolation, OutOfMemory, WeightsMissing
+from models.conveyor import Lanes, ahead
+from models.errors import ContractViolation, WeightsMissing
+from models.extraction_run import ExtractionRun
 from models.feature_store import ChunkFeatures, FeatureStore
-from models.flow.frames import Region
+from models.flow.frames import Region, resolve_threads
 from models.flow.tvl1 import FlowEngine, build_flow_engine
 from models.frame_windows import (
     ChunkPlan,
@@ -31,9 +34,10 @@ from models.frame_windows import (
 )
 from models.prefetch import prefetched
 from models.recipe import FeatureRecipe
+from models.torch_limits import torch_memory, torch_threads
 from models.types import (
+    ByteArray,
     FeatureSet,
-    FloatArray,
     MediaWarning,
     Progress,
     ProgressCallback,
@@ -42,10 +46,10 @@ from models.types import (
 
 CPU_BATCH = 4
 GPU_BATCH = 16
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+# More lanes than this hold more activations than they gain; further threads go inside a lane.
+MAX_CPU_LANES = 4
 # Part of ``computed_with``: raised whenever the same recipe would give other numbers.
 ARITHMETIC_VERSION = "1"
-CPU_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "bad_alloc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +59,15 @@ class ExtractorSettings:
     Attributes:
         device: of the backbones, as torch names it.
         batch_size: windows per pass of the backbone; 0 chooses by device.
-        precision: ``fp32`` or ``bf16``, of the backbones.
+        precision: of the backbones: ``fp32``, ``bf16``, or ``auto``: bf16 where the device
+            multiplies it natively.
         flow_implementation: see `models.flow.tvl1.build_flow_engine`.
-        num_threads: of flow and, process-wide, of torch; 0 takes every processor.
+        num_threads: for flow and backbones together; 0 takes every processor.
     """
 
     device: str = "cpu"
     batch_size: int = 0
-    precision: str = "fp32"
+    precision: str = "auto"
     flow_implementation: str = "auto"
     num_threads: int = 0
 
@@ -80,6 +85,7 @@ class FeatureExtractor:
     Attributes:
         recipe: as given.
         computed_with: precision and versions; stored beside every chunk.
+        busy_seconds: stage -> seconds that lanes have spent on it so far, added up over lanes.
 
     Raises:
         WeightsMissing: a stream has no weights.
@@ -97,23 +103,25 @@ class FeatureExtractor:
     ) -> None:
         self.recipe = recipe
         self._settings = settings if settings is not None else ExtractorSettings()
-        if self._settings.precision not in DTYPES:
-            message = f"precision must be one of {list(DTYPES)}, got {self._settings.precision!r}"
-            raise ContractViolation(message)
-        if self._settings.num_threads > 0:
-            torch.set_num_threads(self._settings.num_threads)
         self._device = torch.device(self._settings.device)
-        self._dtype = DTYPES[self._settings.precision]
+        self._precision = choose_precision(self._settings.precision, self._settings.device)
+        self._dtype = DTYPES[self._precision]
         on_cpu = self._device.type == "cpu"
         self._batch_size = self._settings.batch_size or (CPU_BATCH if on_cpu else GPU_BATCH)
+        # One thread per piece of work where there are enough pieces: threads that share one
+        # piece wait for each other, and for whatever else the machine does.
+        num_threads = resolve_threads(self._settings.num_threads)
+        self._num_lanes = min(num_threads, MAX_CPU_LANES) if on_cpu else 1
+        self._threads_per_lane = num_threads // self._num_lanes
         self._engine = flow_engine if "flow" in recipe.streams else None
         if "flow" in recipe.streams and flow_engine is None:
             self._engine = build_flow_engine(
-                self._settings.flow_implementation, self._settings.num_threads
+                self._settings.flow_implementation, self._threads_per_lane
             )
         with torch_memory():
             self._networks = {stream: self._load(stream, weights) for stream in recipe.streams}
         self.computed_with = self._describe()
+        self.busy_seconds: dict[str, float] = {}
 
     def num_chunks(self, duration_seconds: float) -> int:
         """Return the number of chunks of a video of this duration."""
@@ -147,17 +155,28 @@ class FeatureExtractor:
             Cancelled: ``should_stop`` answered True.
         """
         plan = ChunkPlan.of(self.recipe, source.facts.duration_seconds, chunk)
-        run = _Run(plan, on_progress, should_stop)
+        run = ExtractionRun(plan, on_progress, should_stop)
         before = source.warnings
-        parts: list[FloatArray] = []
-        with torch_memory(), closing(self._blocks(source, run)) as blocks:
-            for batch in cut_batches(blocks, plan, self._batch_size):
-                run.report("features")
-                parts.append(self._embed(batch)[: len(next(iter(batch.values())))])
-                run.windows_done += len(parts[-1])
-        run.report("features")
+        streams = self.recipe.streams
+        with (
+            torch_memory(),
+            torch_threads(self._threads_per_lane),
+            Lanes(self._num_lanes) as lanes,
+            closing(prefetched(decoded_blocks(source, plan))) as decoded,
+        ):
+            # Decoding, flow and backbones overlap; each generator pulls from the one above it.
+            frames = run.decoding(decoded)
+            blocks = ahead(lanes, "flow", self._prepare, frames, self._num_lanes + 1)
+            batches = cut_batches(run.flowing(blocks), plan, self._batch_size)
+            windows = ((one, batch[one]) for batch in batches for one in streams)
+            depth = (self._num_lanes + 1) * len(streams)
+            embedded = ahead(lanes, "features", self._embed, windows, depth)
+            parts = run.collect(embedded, streams)
+        for stage, seconds in lanes.busy_seconds.items():
+            self.busy_seconds[stage] = self.busy_seconds.get(stage, 0.0) + seconds
+        values = np.concatenate([np.concatenate(parts[one]) for one in streams], axis=1)
         warnings = tuple(one for one in source.warnings if one not in before or chunk == 0)
-        return ChunkFeatures(np.concatenate(parts), dict(self.computed_with), warnings)
+        return ChunkFeatures(values, dict(self.computed_with), warnings)
 
     def extract(
         self,
@@ -224,7 +243,7 @@ class FeatureExtractor:
     def _describe(self) -> dict[str, str]:
         described = {
             "arithmetic": ARITHMETIC_VERSION,
-            "precision": self._settings.precision,
+            "precision": self._precision,
             "batch_size": str(self._batch_size),
             "torch": torch.__version__,
             "device": self._device.type,
@@ -237,91 +256,29 @@ class FeatureExtractor:
             described["flow"] = f"{self._engine.name} {self._engine.version}"
         return described
 
-    def _blocks(self, source: FrameSource, run: "_Run") -> Generator[Frames, None, None]:
-        """Yield the chunk's frames, cropped, as levels per stream, BLOCK_FRAMES at a time."""
-        crop_px, flow_recipe = self.recipe.crop_px, self.recipe.flow
-        decoded = prefetched(decoded_blocks(source, run.plan))
+    def _prepare(self, block: tuple[ByteArray, ByteArray]) -> Frames:
+        """Return one decoded block as cropped levels per stream, on the backbones' device."""
+        frames, following = block
+        prepared: Frames = {}
+        if "rgb" in self.recipe.streams:
+            cropped = center_crop(frames, self.recipe.crop_px).copy()
+            prepared["rgb"] = torch.from_numpy(cropped).to(self._device)
+        if self._engine is not None and self.recipe.flow is not None:
+            middle = Region.center(frames.shape[1:3], self.recipe.crop_px)
+            levels = flow_levels(self._engine, self.recipe.flow, frames, following, middle)
+            prepared["flow"] = torch.from_numpy(levels).to(self._device)
+        return prepared
 
-        def blocks() -> Generator[Frames, None, None]:
-            with closing(decoded):
-                run.report("decoding")
-                for frames, following in decoded:
-                    block: Frames = {}
-                    if "rgb" in self.recipe.streams:
-                        block["rgb"] = center_crop(frames, crop_px).copy()
-                    if self._engine is not None and flow_recipe is not None:
-                        run.report("flow")
-                        middle = Region.center(frames.shape[1:3], crop_px)
-                        block["flow"] = flow_levels(
-                            self._engine, flow_recipe, frames, following, middle
-                        )
-                    run.frames_done += len(frames)
-                    yield block
-                    run.report("decoding")
-
-        # On a CPU flow and backbone share the cores: side by side they only disturb each other.
-        return blocks() if self._device.type == "cpu" else prefetched(blocks())
-
-    def _embed(self, batch: Frames) -> FloatArray:
-        """Return float32[B, D] of windows uint8[b <= B, F, H, W, C] per stream."""
-        columns = []
-        for stream, network in self._networks.items():
-            levels = torch.from_numpy(padded(batch[stream], self._batch_size)).to(self._device)
-            # Channels last in memory already, so that no copy is made.
-            x = levels.permute(0, 4, 1, 2, 3).to(torch.float32).mul_(2 / LEVEL_MAX).sub_(1)
-            with torch.inference_mode():
-                features = network.forward_features(x.to(self._dtype))  # type: ignore[operator]
-            columns.append(features.float().cpu().numpy())
-        joined: FloatArray = np.concatenate(columns, axis=1)
-        return joined
-
-
-class _Run:
-    """Progress and stopping of one chunk."""
-
-    def __init__(
-        self,
-        plan: ChunkPlan,
-        on_progress: ProgressCallback | None,
-        should_stop: StopCallback | None,
-    ) -> None:
-        self.plan = plan
-        self.frames_done = 0
-        self.windows_done = 0
-        self._on_progress = on_progress
-        self._should_stop = should_stop
-        self._thread = threading.get_ident()
-
-    def report(self, stage: str) -> None:
-        """Tell progress, and raise Cancelled where a stop is wanted.
-
-        Only the caller's thread does so: callbacks need not be safe in others.
-        """
-        if threading.get_ident() != self._thread:
-            return
-        if self._should_stop is not None and self._should_stop():
-            message = "The extraction was stopped."
-            raise Cancelled(message)
-        if self._on_progress is not None:
-            frames = min(1.0, self.frames_done / (self.plan.stop_frame - self.plan.start_frame))
-            windows = self.windows_done / self.plan.num_windows
-            # Both kinds of work move on by turns, so their mean moves evenly.
-            self._on_progress(Progress(stage, (frames + windows) / 2))
-
-
-@contextmanager
-def torch_memory() -> Iterator[None]:
-    """Turn torch's several ways of saying that memory ran out into OutOfMemory."""
-    try:
-        yield
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        message = "Memory ran out while computing features; use a smaller batch or another device."
-        raise OutOfMemory(message) from error
-    except RuntimeError as error:
-        if not any(words in str(error) for words in CPU_MEMORY_WORDS):
-            raise
-        message = "Memory ran out while computing features; use a smaller batch or another machine."
-        raise OutOfMemory(message) from error
+    def _embed(self, work: tuple[str, Tensor]) -> Tensor:
+        """Return float32[b, D] of one stream's windows uint8[b <= B, F, H, W, C]."""
+        stream, windows = work
+        network = self._networks[stream]
+        # Channels last in memory already, so that no copy is made.
+        levels = padded(windows, self._batch_size).permute(0, 4, 1, 2, 3)
+        x = levels.to(torch.float32).mul_(2 / LEVEL_MAX).sub_(1)
+        with torch.inference_mode():
+            features: Tensor = network.forward_features(x.to(self._dtype))  # type: ignore[operator]
+        return features[: len(windows)].float()
 
 
 def _stored_chunks(

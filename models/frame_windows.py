@@ -1,7 +1,7 @@
 """What a backbone is fed: a chunk's frames in blocks, flow levels between them, windows in batches.
 
 Owns which frames a chunk reads and how the end of a video is padded. Holds a few blocks of frames
-at a time, however long the video is.
+at a time, however long the video is. Frames stay 8-bit levels until the network takes them.
 """
 
 from collections.abc import Iterator
@@ -10,6 +10,8 @@ from typing import Protocol
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
 from models.errors import ContractViolation
 from models.flow.frames import Region
@@ -22,7 +24,8 @@ BLOCK_FRAMES = 32
 # No motion as an 8-bit level: round(255 / 2), halves up.
 ZERO_FLOW_LEVEL = 128
 
-Frames = dict[str, ByteArray]
+# Stream -> uint8[F, h, w, C] of a block, or uint8[B, F, h, w, C] of windows, on any device.
+Frames = dict[str, Tensor]
 
 
 class FrameSource(Protocol):
@@ -121,15 +124,17 @@ def flow_levels(
 ) -> ByteArray:
     """Return uint8[F, h, w, 2] of the region: flow to the next frame; none where none follows.
 
+    A frame that is shown again costs nothing: between equal frames TV-L1 finds no motion at all.
+
     Source: kinetics-i3d README: TV-L1 on greyscale of the resized frames.
     """
     neighbours = [*frames, *following[:1]]
     grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in neighbours])
-    flow = engine.compute(grey, recipe, region)
-    levels = quantize_flow(flow, recipe.clip_px)
-    if len(levels) < len(frames):
-        still = np.full((1, *levels.shape[1:]), ZERO_FLOW_LEVEL, np.uint8)
-        levels = np.concatenate([levels, still])
+    changes = (grey[1:] != grey[:-1]).any(axis=(1, 2))
+    shown_anew = grey[np.concatenate([[True], changes])]
+    computed = quantize_flow(engine.compute(shown_anew, recipe, region), recipe.clip_px)
+    levels = np.full((len(frames), *computed.shape[1:]), ZERO_FLOW_LEVEL, np.uint8)
+    levels[: len(changes)][changes] = computed
     return levels
 
 
@@ -147,18 +152,20 @@ def cut_batches(blocks: Iterator[Frames], plan: ChunkPlan, batch_size: int) -> I
         while not held or held_start + len(next(iter(held.values()))) < stop:
             block = next(blocks)
             held = {
-                stream: np.concatenate([held[stream], frames]) if held else frames
+                stream: torch.cat([held[stream], frames]) if held else frames
                 for stream, frames in block.items()
             }
         starts = [index * plan.stride_frames for index in range(count)]
         yield {
-            stream: np.stack([frames[at : at + plan.window_frames] for at in starts])
+            stream: torch.stack([frames[at : at + plan.window_frames] for at in starts])
             for stream, frames in held.items()
         }
         done += count
 
 
-def padded(windows: ByteArray, batch_size: int) -> ByteArray:
+def padded(windows: Tensor, batch_size: int) -> Tensor:
     """Fill a short batch up with its last window: numbers must not depend on a batch's size."""
     missing = batch_size - len(windows)
-    return windows if missing == 0 else np.concatenate([windows, windows[-1:].repeat(missing, 0)])
+    if missing == 0:
+        return windows
+    return torch.cat([windows, windows[-1:].expand(missing, *windows.shape[1:])])

@@ -174,7 +174,7 @@ class Classifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map pooled features float[B, D] to logits float[B, C]."""
         weight = self.conv3d.weight
-        return F.linear(x, weight.flatten(1), self.conv3d.bias)
+        return F.linear(x.to(weight.dtype), weight.flatten(1), self.conv3d.bias)
 
 
 class InceptionI3d(nn.Module):
@@ -227,7 +227,8 @@ class InceptionI3d(nn.Module):
         """
         for name in END_POINTS:
             x = self.get_submodule(name)(x)
-        return x.mean(dim=(2, 3, 4))
+        # In fp32 whatever the network computes in: averaging removes most of bf16's rounding.
+        return x.mean(dim=(2, 3, 4), dtype=torch.float32)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits float[B, C] of clips float[B, Cin, F, H, W] in [-1, 1]."""

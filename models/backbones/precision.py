@@ -38,7 +38,7 @@ def has_native_bf16(device: str) -> bool:
     AVX-512 machine, but emulates it there.
     """
     if torch.device(device).type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     known = cpu_capabilities()
     return any(bool(known.get(name)) for name in ("avx512_bf16", "amx_bf16"))
 

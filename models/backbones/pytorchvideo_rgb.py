@@ -3,6 +3,7 @@
 Owns the adaptation to our interface: input in [-1, 1], features pooled before the projection.
 """
 
+import torch
 from pytorchvideo.models.hub import i3d_r50
 from torch import Tensor, nn
 
@@ -38,12 +39,13 @@ class PytorchvideoI3d(nn.Module):
         x = (x - INPUT_MEAN) / INPUT_STD
         for block in self.blocks[:-1]:
             x = block(x)
-        return x.mean(dim=(2, 3, 4))
+        return x.mean(dim=(2, 3, 4), dtype=torch.float32)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits float[B, C] of clips float[B, 3, F, H, W] in [-1, 1]."""
         head = self.blocks[-1]
         projection: nn.Module = head.get_submodule("proj")
         dropout: nn.Module = head.get_submodule("dropout")
-        logits: Tensor = projection(dropout(self.forward_features(x)))
+        features = dropout(self.forward_features(x))
+        logits: Tensor = projection(features.to(next(projection.parameters()).dtype))
         return logits

@@ -33,7 +33,7 @@ FLOW = FlowRecipe(num_scales=2, num_warps=1, outer_iterations=1, inner_iteration
 RECIPE = FeatureRecipe(
     name="small", width=0.0625, stream_width=64, short_side_px=36, crop_px=32, flow=FLOW
 )
-SETTINGS = ExtractorSettings(num_threads=1)
+SETTINGS = ExtractorSettings(num_threads=1, precision="fp32")
 
 
 class ArraySource:
@@ -307,6 +307,56 @@ def test_an_rgb_recipe_computes_no_flow(weights):
     both = FeatureExtractor(RECIPE, weights, SETTINGS).extract(ArraySource(40))
     np.testing.assert_array_equal(features.values, both.values[:, :64])
     assert "flow" not in extractor.computed_with
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_features_do_not_depend_on_threads(weights, precision):
+    source = ArraySource(80)
+    values = [
+        FeatureExtractor(
+            RECIPE, weights, ExtractorSettings(precision=precision, num_threads=count)
+        ).extract(source)
+        for count in (1, 2, 3, 6)
+    ]
+    for other in values[1:]:
+        np.testing.assert_array_equal(other.values, values[0].values)
+        assert other.computed_with == values[0].computed_with
+
+
+def test_threads_of_torch_are_given_back(weights):
+    before = torch.get_num_threads()
+    extractor = FeatureExtractor(RECIPE, weights, ExtractorSettings(num_threads=before + 1))
+    extractor.extract(ArraySource(20))
+    assert torch.get_num_threads() == before
+
+
+def test_busy_seconds_tell_flow_from_backbones(extractor):
+    extractor.extract(ArraySource(40))
+    assert set(extractor.busy_seconds) == {"flow", "features"}
+    assert min(extractor.busy_seconds.values()) > 0
+
+
+def test_a_frame_shown_again_costs_no_flow(weights):
+    class Counting:
+        name, version, num_threads, pairs = "counting", "1", 1, 0
+
+        def __init__(self):
+            self.engine = build_flow_engine(num_threads=1)
+
+        def compute(self, grey, recipe, region=None):
+            self.pairs += len(grey) - 1
+            return self.engine.compute(grey, recipe, region)
+
+    source = ArraySource(48)
+    source.frames = source.frames.repeat(2, axis=0)[:48].copy()
+    plain = FeatureExtractor(RECIPE, weights, SETTINGS).extract(source)
+    counting = Counting()
+    features = FeatureExtractor(RECIPE, weights, SETTINGS, counting).extract(source)
+    np.testing.assert_array_equal(features.values, plain.values)
+    np.testing.assert_allclose(
+        plain.values, _whole_at_once(source, RECIPE, weights), rtol=1e-3, atol=1e-5
+    )
+    assert counting.pairs == 23
 
 
 def test_missing_and_unfit_weights_are_refused(weights):
