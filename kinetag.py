@@ -2,6 +2,7 @@
 
 Each package has a typer ``cli.py`` whose ``app`` holds its commands. Only the package that owns
 the given command is imported, so ``kinetag --help`` loads neither torch nor the web framework.
+``doctor`` has a module of its own, because it must run where the rest cannot be imported.
 """
 
 import sys
@@ -18,6 +19,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("models.cli", "Score predictions against ground truth."),
     "train": ("models.cli", "Teach a head from whole-video tags."),
     "models": ("models.cli", "List and show models; pull published weights."),
+    "doctor": (
+        "workers.doctor_cli",
+        "Say what this machine can do, how fast, and what is missing.",
+    ),
     "demo": ("workers.cli", "Draw a video, run the whole service on it, compare with the truth."),
     "up": ("workers.cli", "Run API, worker, sweeper and broker on this machine."),
     "api": ("service.cli", "Run the HTTP API alone."),
