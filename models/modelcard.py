@@ -170,10 +170,10 @@ class LoadedModel:
         return self.card.inference
 
     @property
-    def weights_folders(self) -> tuple[Path, ...]:
-        """Where weights of its backbones may lie; those of all speeds lie with the model itself."""
-        is_variant = self.folder.name == self.card.speed and _holds_card(self.folder.parent)
-        return (self.folder.parent, self.folder) if is_variant else (self.folder,)
+    def model_folder(self) -> Path:
+        """Of the model itself, where this head is one of its other speeds; else ``folder``."""
+        is_other = self.folder.name == self.card.speed and _holds_card(self.folder.parent)
+        return self.folder.parent if is_other else self.folder
 
 
 def save_model(folder: Path, card: ModelCard, trained: SavableHead) -> None:

@@ -65,13 +65,15 @@ class Localizer:
     Attributes:
         recipe: of the features that the model needs.
         model_name: ``name@version``.
+        speed: of `models.speeds`, at which the recipe makes features.
     """
 
     def __init__(self, model: LoadedModel, extractor: FeatureExtractor) -> None:
         self._model = model
         self._extractor = extractor
         self.recipe: FeatureRecipe = model.card.recipe
-        self.model_name = f"{model.card.name}@{model.card.version}"
+        self.model_name = model.card.identity
+        self.speed = model.card.speed
         self._calibration = calibration_from_json(model.card.calibration)
 
     def open(
@@ -151,6 +153,7 @@ class Localizer:
         return LocalizationResult(
             video=facts,
             model=self.model_name,
+            speed=self.speed,
             recipe_digest=self.recipe.digest,
             computed_with=features.computed_with,
             segments=segments,
@@ -218,22 +221,34 @@ def _to_segments(
 
 
 def load_localizer(
-    model: str, folders: Sequence[Path], *, device: str = "auto", num_threads: int = 0
+    model: str,
+    folders: Sequence[Path],
+    *,
+    device: str = "auto",
+    num_threads: int = 0,
+    speed: str = "",
 ) -> Localizer:
-    """Load a model by ``NAME[@VERSION]`` with the backbones of its recipe.
+    """Load a model by ``NAME[@VERSION][:SPEED]`` with the backbones of its recipe.
+
+    Args:
+        model: as above; see `models.speeds.ModelChoice`.
+        folders: searched in order.
+        device: see `choose_device`.
+        num_threads: for flow and network together; 0 is every core.
+        speed: takes the place of a speed in ``model``; empty leaves the choice to the model.
 
     Raises:
-        ModelUnknown: no folder holds such a model.
+        ModelUnknown: no folder holds such a model, or it has no head for that speed.
         WeightsMissing: the model's backbone weights are not on this machine.
         WeightsInvalid: a weights file is corrupt.
     """
-    loaded = find_model(model, folders)
-    weights = find_weights(_with_weights(loaded.card.recipe), (loaded.folder, *folders))
+    loaded = find_model(model, folders, speed)
+    weights = find_weights(with_weights(loaded.card.recipe), (loaded.model_folder, *folders))
     settings = ExtractorSettings(device=choose_device(device), num_threads=num_threads)
     return Localizer(loaded, FeatureExtractor(loaded.card.recipe, weights, settings))
 
 
-def _with_weights(recipe: FeatureRecipe) -> FeatureRecipe:
+def with_weights(recipe: FeatureRecipe) -> FeatureRecipe:
     """Return a recipe that names weights: its own, or the published ones of its backbone.
 
     Models imported from published checkpoints were trained on features that others extracted;
@@ -243,14 +258,14 @@ def _with_weights(recipe: FeatureRecipe) -> FeatureRecipe:
         return recipe
     for record in CATALOG.values():
         known = record.recipe
-        same = (known.backbone, known.width, known.streams, known.stream_width) == (
+        same = (known.backbone, known.width, known.stream_width) == (
             recipe.backbone,
             recipe.width,
-            recipe.streams,
             recipe.stream_width,
         )
-        if same and known.weights:
-            return known
+        weights = tuple(one for one in known.weights if one[0] in recipe.streams)
+        if same and len(weights) == len(recipe.streams):
+            return replace(known, streams=recipe.streams, weights=weights)
     return recipe
 
 

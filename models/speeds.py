@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from models.errors import ModelUnknown, RecipeMismatch
 from models.recipe import FeatureRecipe, FlowRecipe
+from models.types import FeatureSet
 
 EXACT, FAST, RGB_ONLY = "exact", "fast", "rgb-only"
 SPEED_MARK = ":"
@@ -118,3 +119,24 @@ def recipe_at(recipe: FeatureRecipe, speed: str) -> FeatureRecipe:
         return replace(recipe, flow=fast_flow(recipe.flow))
     weights = tuple((stream, digest) for stream, digest in recipe.weights if stream == "rgb")
     return replace(recipe, streams=("rgb",), flow=None, weights=weights)
+
+
+def rgb_alone(features: FeatureSet, recipe: FeatureRecipe) -> FeatureSet:
+    """Return what `RGB_ONLY` would have computed, taken out of features that hold it already.
+
+    Args:
+        features: float32[T, D] of a recipe with both streams.
+        recipe: of these features.
+
+    Raises:
+        RecipeMismatch: see `recipe_at`.
+    """
+    reduced = recipe_at(recipe, RGB_ONLY)
+    start = recipe.streams.index("rgb") * recipe.stream_width
+    computed_with = {name: how for name, how in features.computed_with.items() if name != "flow"}
+    return replace(
+        features,
+        values=features.values[:, start : start + recipe.stream_width],
+        recipe_digest=reduced.digest,
+        computed_with=computed_with,
+    )

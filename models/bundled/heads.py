@@ -83,13 +83,18 @@ def detect(
     return detections_of(video.name, activations, recipe.grid(video.duration_seconds), settings)
 
 
-def evaluate_head(head: RunnableHead, split: Split, settings: ProposalSettings) -> EvaluationResult:
-    """Return mAP of a head on a split."""
-    found = [
+def detect_all(head: RunnableHead, split: Split, settings: ProposalSettings) -> list[Detection]:
+    """Return a head's detections on a split."""
+    return [
         detection
         for video, features in zip(split.videos, split.features, strict=True)
         for detection in detect(predict(head, features), video, head.recipe, settings)
     ]
+
+
+def evaluate_head(head: RunnableHead, split: Split, settings: ProposalSettings) -> EvaluationResult:
+    """Return mAP of a head on a split."""
+    found = detect_all(head, split, settings)
     return mean_average_precision(found, ground_truth(split.videos), TIOUS)
 
 
@@ -118,10 +123,7 @@ def evaluate_motion(
 
 def false_segments_per_hour(head: RunnableHead, quiet: Split, settings: ProposalSettings) -> float:
     """Return how many segments a head claims per hour of video in which nothing happens."""
-    count = sum(
-        len(detect(predict(head, features), video, head.recipe, settings))
-        for video, features in zip(quiet.videos, quiet.features, strict=True)
-    )
+    count = len(detect_all(head, quiet, settings))
     hours = sum(video.duration_seconds for video in quiet.videos) / SECONDS_PER_HOUR
     return count / hours
 

@@ -23,11 +23,14 @@ from models.feature_store import LocalFeatureStore
 from models.features import ExtractorSettings, FeatureExtractor
 from models.flow.tvl1 import build_flow_engine
 from models.recipe import FeatureRecipe
+from models.speeds import rgb_alone
 from models.synthetic import VideoSpec, draw_frames, encode_video, plan_video, stratified_specs
 from models.types import DoubleArray, FeatureSet
 from models.weights import load_weights
 
 CRF_RANGE = (20, 30)
+# What the demonstration model is trained on; other precisions are kept apart from it.
+PRECISION = "fp32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class _VideoJob:
     recipe: FeatureRecipe
     weights_folder: Path
     store_folder: Path
+    precision: str
 
 
 def split_specs(settings: BundledSettings, split: str) -> list[VideoSpec]:
@@ -111,9 +115,8 @@ def _extract(job: _VideoJob) -> FeatureSet:
         stream: load_weights(job.weights_folder / f"{stream}.safetensors", digest)
         for stream, digest in job.recipe.weights
     }
-    extractor = FeatureExtractor(
-        job.recipe, weights, ExtractorSettings(device="cpu", num_threads=1)
-    )
+    settings = ExtractorSettings(device="cpu", precision=job.precision, num_threads=1)
+    extractor = FeatureExtractor(job.recipe, weights, settings)
     with VideoSource(
         job.video.path, fps=job.recipe.fps, short_side_px=job.recipe.short_side_px
     ) as source:
@@ -127,7 +130,13 @@ def _extract(job: _VideoJob) -> FeatureSet:
 
 
 def build_videos(
-    folder: Path, settings: BundledSettings, recipe: FeatureRecipe, *, split: str, processes: int
+    folder: Path,
+    settings: BundledSettings,
+    recipe: FeatureRecipe,
+    *,
+    split: str,
+    processes: int,
+    precision: str = PRECISION,
 ) -> Split:
     """Draw, encode and extract one split; finished parts are read back, not made again."""
     videos_folder = folder / "videos" / split
@@ -137,8 +146,9 @@ def build_videos(
         _describe(spec, f"{split}-{index:03d}", videos_folder) for index, spec in enumerate(specs)
     ]
     _write_truth(videos_folder / "truth.json", videos)
+    store = folder / ("features" if precision == PRECISION else f"features-{precision}")
     jobs = [
-        _VideoJob(spec, video, recipe, folder / "weights", folder / "features")
+        _VideoJob(spec, video, recipe, folder / "weights", store, precision)
         for spec, video in zip(specs, videos, strict=True)
     ]
     features: list[FeatureSet] = []
@@ -147,6 +157,11 @@ def build_videos(
             features.append(one)
             print(f"videos {split}: {done}/{len(jobs)}", flush=True)  # noqa: T201
     return Split(tuple(videos), tuple(features))
+
+
+def rgb_split(split: Split, recipe: FeatureRecipe) -> Split:
+    """Return a split as the RGB stream alone sees it, taken out of features of both streams."""
+    return Split(split.videos, tuple(rgb_alone(one, recipe) for one in split.features))
 
 
 def _write_truth(path: Path, videos: Sequence[DrawnVideo]) -> None:

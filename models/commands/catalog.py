@@ -47,10 +47,12 @@ def list_(
 ) -> None:
     """List the models on this machine and the published ones that can be pulled."""
     from models.catalog import CATALOG
-    from models.modelcard import list_models
+    from models.modelcard import list_models, model_speeds
     from models.pipeline import model_folders
 
-    cards = [card for _, card in list_models(model_folders(home))]
+    found = [
+        (card, model_speeds(folder, card)) for folder, card in list_models(model_folders(home))
+    ]
     if json_:
         rows = [
             {
@@ -59,16 +61,19 @@ def list_(
                 "method": card.method,
                 "classes": list(card.classes),
                 "recipe": card.recipe.digest,
+                "speeds": list(speeds),
                 "licence": card.licence,
             }
-            for card in cards
+            for card, speeds in found
         ]
         sys.stdout.write(json.dumps(rows, ensure_ascii=False) + "\n")
         return
-    table = Table("model", "head", "classes", "recipe", "licence")
-    for card in cards:
+    table = Table("model", "head", "classes", "recipe", "speeds", "licence")
+    for card, speeds in found:
+        classes = str(len(card.classes))
         table.add_row(
-            card.identity, card.method, str(len(card.classes)), card.recipe.name, card.licence
+            *(card.identity, card.method, classes, card.recipe.name),
+            *(", ".join(speeds), card.licence),
         )
     console = Console()
     console.print(table)
@@ -78,17 +83,24 @@ def list_(
 
 @models_app.command()
 def show(
-    model: Annotated[str, typer.Argument(help="NAME[@VERSION]")], home: HomeOption = DEFAULT_HOME
+    model: Annotated[str, typer.Argument(help="NAME[@VERSION][:SPEED]")],
+    home: HomeOption = DEFAULT_HOME,
 ) -> None:
-    """Print a model's card as JSON: classes, recipe, training, metrics, licence."""
-    from models.modelcard import find_model
+    """Print a model's card as JSON: classes, recipe, training, metrics, licence.
+
+    ``speeds`` names the feature recipe of each speed that the model has a head for.
+    """
+    from models.modelcard import find_model, load_card, model_speeds
     from models.pipeline import model_folders
 
     try:
-        card = find_model(model, model_folders(home)).card
+        chosen = find_model(model, model_folders(home))
+        speeds = model_speeds(chosen.model_folder, load_card(chosen.model_folder))
+        recipes = {speed: load_card(folder).recipe.digest for speed, folder in speeds.items()}
     except PipelineError as error:
         _fail(error)
-    sys.stdout.write(json.dumps(card.to_json(), indent=2, ensure_ascii=False) + "\n")
+    document = {**chosen.card.to_json(), "speeds": recipes}
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 @models_app.command()

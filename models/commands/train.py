@@ -28,6 +28,7 @@ from models.modelcard import (
     save_model,
 )
 from models.pipeline import choose_device
+from models.speeds import EXACT, SPEEDS
 from models.training.calibrate import calibrate
 from models.training.curves import draw_curves
 from models.training.overrides import with_overrides
@@ -61,6 +62,7 @@ class TrainOptions:
     seed: int
     holdout: float
     backbone: str
+    speeds: tuple[str, ...]
     device: str
     resume: bool
     install: bool
@@ -79,8 +81,12 @@ def run_train(options: TrainOptions, exit_status: Callable[[PipelineError], int]
     console = Console(stderr=True, highlight=False)
     try:
         presets = _presets(options)
-        data = _dataset(options, console)
-        rows = [_train_one(method, presets[method], data, options, console) for method in presets]
+        data = _datasets(options, console)
+        rows = [
+            row
+            for method, preset in presets.items()
+            for row in _train_speeds(method, preset, data, options, console)
+        ]
     except PipelineError as error:
         return _report(error, options, console, exit_status)
     if options.as_json:
@@ -115,9 +121,10 @@ def _presets(options: TrainOptions) -> dict[str, Preset]:
     return presets
 
 
-def _dataset(options: TrainOptions, console: Console) -> TaggedDataset:
+def _datasets(options: TrainOptions, console: Console) -> dict[str, TaggedDataset]:
+    """Return the training set at each speed, the dearest first."""
     if options.features is not None:
-        return tagged_features(options.features, options.tags, options.subset)
+        return {EXACT: tagged_features(options.features, options.tags, options.subset)}
     if options.videos is None:
         message = "Give --features DIR or --videos DIR."
         raise TrainingDataInvalid(message)
@@ -126,16 +133,54 @@ def _dataset(options: TrainOptions, console: Console) -> TaggedDataset:
         console.print(line, markup=False, soft_wrap=True)
 
     extraction = Extraction(options.backbone, options.home, options.device, say)
-    return tagged_videos(options.videos, options.tags, options.subset, extraction)
+    speeds = tuple(speed for speed in SPEEDS if speed in options.speeds)
+    return tagged_videos(options.videos, options.tags, options.subset, extraction, speeds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What a head is and where it goes.
+
+    ``inside`` is its place in the model's folder: the name of its speed, or nothing for the
+    dearest one, at which the model runs by itself.
+    """
+
+    method: str
+    name: str
+    version: str
+    speed: str
+    inside: str
+    folder: Path
+
+
+def _train_speeds(
+    method: str,
+    preset: Preset,
+    data: dict[str, TaggedDataset],
+    options: TrainOptions,
+    console: Console,
+) -> list[dict[str, Any]]:
+    """Train one head per speed; return their rows of the table."""
+    model_folder = options.out if options.method != ALL_METHODS else options.out / method
+    name = _name(options, method)
+    version = _version(name, options)
+    for speed in SPEEDS.keys() - data.keys():
+        # A head of an earlier run at another speed is no part of this model.
+        (model_folder / speed / CARD_NAME).unlink(missing_ok=True)
+    rows = []
+    for index, (speed, dataset) in enumerate(data.items()):
+        inside = speed if index else ""
+        place = _Place(method, name, version, speed, inside, model_folder / inside)
+        rows.append(_train_one(preset, dataset, place, options, console))
+    return rows
 
 
 def _train_one(
-    method: str, preset: Preset, data: TaggedDataset, options: TrainOptions, console: Console
+    preset: Preset, data: TaggedDataset, place: _Place, options: TrainOptions, console: Console
 ) -> dict[str, Any]:
     """Train, calibrate, save and install one head; return its row of the table."""
-    folder = options.out if options.method != ALL_METHODS else options.out / method
+    folder, name = place.folder, place.name
     folder.mkdir(parents=True, exist_ok=True)
-    name = _name(options, method)
     run = RunOptions(
         holdout=options.holdout,
         folder=folder,
@@ -144,9 +189,9 @@ def _train_one(
     )
     started = time.monotonic()
     with _Display(console, name, preset, len(data.ids), options.holdout) as display:
-        trained = train_head(data, method, preset, options.seed, display.show, run)
+        trained = train_head(data, place.method, preset, options.seed, display.show, run)
     seconds = time.monotonic() - started
-    card = _card(name, trained, data, options)
+    card = _card(place, trained, data)
     # The saved model leaves out what calibration says is noise; training figures do not.
     save_model(folder, card, trained)
     silent = card.metrics["tags_without_segment"]
@@ -161,10 +206,11 @@ def _train_one(
     write_text_atomic(folder / LOG_NAME, log)
     _draw(folder / CURVES_NAME, name, trained, console)
     if options.install:
-        _install(folder, card, options.home)
+        _install(place, options.home)
     return {
         "model": card.identity,
-        "method": method,
+        "method": place.method,
+        "speed": place.speed,
         "folder": str(folder),
         "videos": trained.num_videos,
         "held_out_videos": len(trained.held_out_videos),
@@ -175,7 +221,7 @@ def _train_one(
     }
 
 
-def _card(name: str, trained: TrainedHead, data: TaggedDataset, options: TrainOptions) -> ModelCard:
+def _card(place: _Place, trained: TrainedHead, data: TaggedDataset) -> ModelCard:
     calibrated = calibrate(trained, data)
     proposals = replace(trained.settings.proposals, class_min_scores=calibrated.class_min_scores)
     metrics: dict[str, Any] = {"protocol": SELECTION_PROTOCOL}
@@ -184,7 +230,7 @@ def _card(name: str, trained: TrainedHead, data: TaggedDataset, options: TrainOp
         metrics["held_out_log_loss"] = round(trained.held_out.log_loss, 4)
     metrics["tags_without_segment"] = round(calibrated.silent_share, 4)
     metrics |= {"false_segments_per_hour": false_segments_per_hour(trained, data, proposals)}
-    card = trained.card(name, _version(name, options))
+    card = trained.card(place.name, place.version)
     counts = data.labels.sum(axis=0)
     summary = {
         "videos": len(data.ids),
@@ -202,6 +248,7 @@ def _card(name: str, trained: TrainedHead, data: TaggedDataset, options: TrainOp
         }
     return replace(
         card,
+        speed=place.speed,
         proposals=proposals,
         calibration=calibration,
         metrics=metrics,
@@ -227,14 +274,14 @@ def _version(name: str, options: TrainOptions) -> str:
     return str(max(numbers, default=0) + 1)
 
 
-def _install(folder: Path, card: ModelCard, home: Path) -> None:
-    """Copy a model to where `--model NAME` and the service look; weights before the card."""
-    target = home / "models" / f"{card.name}-{card.version}"
-    if target.resolve() == folder.resolve():
+def _install(place: _Place, home: Path) -> None:
+    """Copy a head to where `--model NAME` and the service look; weights before the card."""
+    target = home / "models" / f"{place.name}-{place.version}" / place.inside
+    if target.resolve() == place.folder.resolve():
         return
     target.mkdir(parents=True, exist_ok=True)
     for part in (WEIGHTS_NAME, CARD_NAME):
-        shutil.copyfile(folder / part, target / f"{part}.part")
+        shutil.copyfile(place.folder / part, target / f"{part}.part")
         (target / f"{part}.part").replace(target / part)
 
 
@@ -266,6 +313,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
     columns = {
         "model": "model",
         "method": "method",
+        "speed": "speed",
         "videos": "videos",
         "held_out_videos": "held out",
         "held_out_video_map": "held-out video mAP",

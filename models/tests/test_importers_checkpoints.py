@@ -29,7 +29,7 @@ from models.importers.sources import SOURCES
 from models.localize.proposals import runs_above
 from models.localize.segments import localize_activations
 from models.modelcard import load_model
-from models.pipeline import _with_weights
+from models.pipeline import with_weights
 from models.prediction import predict
 from models.types import FeatureSet
 from models.weights import read_checkpoint
@@ -262,10 +262,10 @@ def test_class_lists_come_from_a_name_or_a_file(tmp_path):
 
 def test_models_without_weights_of_their_own_take_the_published_backbone():
     published = CATALOG["i3d-kinetics400"].recipe
-    assert _with_weights(EXTERNAL_I3D) == published
-    assert _with_weights(published) is published
+    assert with_weights(EXTERNAL_I3D) == published
+    assert with_weights(published) is published
     other = replace(EXTERNAL_I3D, backbone="bn_inception")
-    assert _with_weights(other) is other
+    assert with_weights(other) is other
 
 
 def test_the_command_reports_every_key(tmp_path):
