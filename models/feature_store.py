@@ -71,6 +71,10 @@ class FeatureStore(Protocol):
         """Return the numbers of the undamaged chunks of one video under one recipe."""
         ...
 
+    def arithmetic(self, video_sha256: str, recipe_digest: str) -> dict[int, dict[str, str]]:
+        """Return chunk number -> ``computed_with`` of the undamaged chunks of one video."""
+        ...
+
     def delete_video(self, video_sha256: str) -> None:
         """Remove everything made from one video, under every recipe. Absent is fine."""
         ...
@@ -107,13 +111,19 @@ class LocalFeatureStore:
 
     def chunks(self, video_sha256: str, recipe_digest: str) -> set[int]:
         """See `FeatureStore.chunks`."""
+        return set(self.arithmetic(video_sha256, recipe_digest))
+
+    def arithmetic(self, video_sha256: str, recipe_digest: str) -> dict[int, dict[str, str]]:
+        """See `FeatureStore.arithmetic`."""
         folder = self._folder(video_sha256) / _checked_hash(recipe_digest)
         if not folder.is_dir():
-            return set()
+            return {}
         numbers = {
             int(match[1]) for path in folder.iterdir() if (match := CHUNK_NAME.fullmatch(path.name))
         }
-        return {chunk for chunk in numbers if self.has_chunk(video_sha256, recipe_digest, chunk)}
+        # One chunk is in memory at a time; each is read whole, because only so damage shows.
+        loaded = ((at, self.load_chunk(video_sha256, recipe_digest, at)) for at in sorted(numbers))
+        return {at: chunk.computed_with for at, chunk in loaded if chunk is not None}
 
     def delete_video(self, video_sha256: str) -> None:
         """See `FeatureStore.delete_video`."""

@@ -66,6 +66,7 @@ class Localizer:
         recipe: of the features that the model needs.
         model_name: ``name@version``.
         speed: of `models.speeds`, at which the recipe makes features.
+        computed_with: how this machine computes features; stored beside every chunk.
     """
 
     def __init__(self, model: LoadedModel, extractor: FeatureExtractor) -> None:
@@ -74,6 +75,7 @@ class Localizer:
         self.recipe: FeatureRecipe = model.card.recipe
         self.model_name = model.card.identity
         self.speed = model.card.speed
+        self.computed_with = dict(extractor.computed_with)
         self._calibration = calibration_from_json(model.card.calibration)
 
     def open(
@@ -91,11 +93,6 @@ class Localizer:
             sha256=sha256,
         )
 
-    def probe(self, path: Path, *, name: str | None = None) -> VideoFacts:
-        """Return the facts of a video that this model can read."""
-        with self.open(path, name=name) as source:
-            return source.facts
-
     def num_chunks(self, facts: VideoFacts) -> int:
         """Return the number of chunks in which extraction is cut."""
         grid = self.recipe.grid(facts.duration_seconds)
@@ -103,19 +100,23 @@ class Localizer:
 
     def extract_chunk(
         self,
-        path: Path,
-        facts: VideoFacts,
+        source: VideoSource,
         chunk: int,
         store: FeatureStore,
         on_progress: ProgressCallback | None = None,
         should_stop: StopCallback | None = None,
     ) -> bool:
-        """Compute and store one chunk; return False when it was stored already."""
-        if store.has_chunk(facts.sha256, self.recipe.digest, chunk):
+        """Compute and store one chunk of an open source.
+
+        Returns:
+            False when it was stored already, computed as this machine would.
+        """
+        sha256, digest = source.facts.sha256, self.recipe.digest
+        known = store.load_chunk(sha256, digest, chunk)
+        if known is not None and known.computed_with == self.computed_with:
             return False
-        with self.open(path, name=facts.name, sha256=facts.sha256) as source:
-            features = self._extractor.extract_chunk(source, chunk, on_progress, should_stop)
-        store.store_chunk(facts.sha256, self.recipe.digest, chunk, features)
+        features = self._extractor.extract_chunk(source, chunk, on_progress, should_stop)
+        store.store_chunk(sha256, digest, chunk, features)
         return True
 
     def features(
@@ -162,18 +163,6 @@ class Localizer:
             activations=activations,
             snippet_seconds=grid.snippet_seconds(),
         )
-
-    def finish(
-        self,
-        path: Path,
-        facts: VideoFacts,
-        store: FeatureStore,
-        on_progress: ProgressCallback | None = None,
-        should_stop: StopCallback | None = None,
-    ) -> LocalizationResult:
-        """Assemble stored chunks into a result; a chunk that is missing is computed."""
-        with self.open(path, name=facts.name, sha256=facts.sha256) as source:
-            return self.localize(source, store, on_progress, should_stop)
 
 
 def _scaled(on_progress: ProgressCallback | None, share: float) -> ProgressCallback | None:
@@ -223,9 +212,8 @@ def _to_segments(
 def load_localizer(
     model: str,
     folders: Sequence[Path],
+    settings: ExtractorSettings | None = None,
     *,
-    device: str = "auto",
-    num_threads: int = 0,
     speed: str = "",
 ) -> Localizer:
     """Load a model by ``NAME[@VERSION][:SPEED]`` with the backbones of its recipe.
@@ -233,8 +221,7 @@ def load_localizer(
     Args:
         model: as above; see `models.speeds.ModelChoice`.
         folders: searched in order.
-        device: see `choose_device`.
-        num_threads: for flow and network together; 0 is every core.
+        settings: how features are computed; its device may be ``auto``, as it is without any.
         speed: takes the place of a speed in ``model``; empty leaves the choice to the model.
 
     Raises:
@@ -244,7 +231,8 @@ def load_localizer(
     """
     loaded = find_model(model, folders, speed)
     weights = find_weights(with_weights(loaded.card.recipe), (loaded.model_folder, *folders))
-    settings = ExtractorSettings(device=choose_device(device), num_threads=num_threads)
+    settings = settings if settings is not None else ExtractorSettings(device="auto")
+    settings = replace(settings, device=choose_device(settings.device))
     return Localizer(loaded, FeatureExtractor(loaded.card.recipe, weights, settings))
 
 

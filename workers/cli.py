@@ -18,7 +18,14 @@ from workers.broker import BrokerUnavailableError
 from workers.devicelock import FolderLockedError, exclusive_folder
 from workers.stopsignals import StopSignals
 from workers.up import StartError, Up, UpSettings
-from workers.wiring import WorkerOptions, build_supervisor, build_sweeper, run_folder
+from workers.wiring import (
+    MAX_WORKERS,
+    WorkerOptions,
+    build_supervisor,
+    build_sweeper,
+    share_device,
+    worker_lock,
+)
 
 EXIT_FAILED = 1
 DEMO_FOLDER = Path("demo-output")
@@ -32,6 +39,10 @@ DeviceOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int, typer.Option("--threads", min=0, help="Threads for computing; 0 is one per core.")
+]
+SlotOption = Annotated[
+    int,
+    typer.Option("--slot", min=0, help="Tells workers apart that share one device of one host."),
 ]
 
 
@@ -59,7 +70,7 @@ def _prepare(**overrides: object) -> Settings:
 
 
 @app.command()
-def up(
+def up(  # noqa: PLR0913 - a command line's options are its parameters
     *,
     data: DataOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
@@ -68,9 +79,14 @@ def up(
         str, typer.Option(help="auto, valkey, system, none, or a broker's URL.")
     ] = "auto",
     device: DeviceOption = "auto",
-    threads: ThreadsOption = 0,
+    workers: Annotated[
+        int, typer.Option(min=1, max=MAX_WORKERS, help="How many share the device and the cores.")
+    ] = 1,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Of each worker; 0 shares the cores among them.")
+    ] = 0,
 ) -> None:
-    """Run API, worker, sweeper and broker on this machine until Ctrl-C."""
+    """Run API, workers, sweeper and broker on this machine until Ctrl-C."""
     with _one_sentence():
         settings = _prepare(data_dir=data, host=host, port=port)
         require_private_bind(settings, settings.host)
@@ -79,7 +95,7 @@ def up(
             settings.host,
             settings.port,
             broker,
-            WorkerOptions(device, threads).arguments,
+            tuple(one.arguments for one in share_device(device, threads, workers)),
         )
         Up(asked, announce=_announce).run()
 
@@ -90,17 +106,20 @@ def _announce(url: str) -> None:
 
 @app.command()
 def worker(
-    data: DataOption = None, device: DeviceOption = "auto", threads: ThreadsOption = 0
+    data: DataOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 0,
+    slot: SlotOption = 0,
 ) -> None:
-    """Run one worker for one device."""
+    """Run one worker for one device, or for one of several slots of it."""
     with _one_sentence():
         settings = _prepare(data_dir=data)
-        options = WorkerOptions(device, threads)
+        options = WorkerOptions(device, threads, slot)
         refusal = (
-            f"Another worker already serves the device {device} for {settings.data_dir}; "
-            "stop it first, or choose another --device."
+            f"Another worker already serves slot {slot} of the device {device} for "
+            f"{settings.data_dir}; stop it first, or choose another --slot or --device."
         )
-        with exclusive_folder(run_folder(settings) / f"worker-{options.name}.lock", refusal):
+        with exclusive_folder(worker_lock(settings, options), refusal):
             build_supervisor(settings, options).run()
 
 
@@ -135,21 +154,21 @@ def demo(
 
 
 @app.command(hidden=True)
-def worker_executor(device: DeviceOption, threads: ThreadsOption = 0) -> None:
+def worker_executor(device: DeviceOption, threads: ThreadsOption = 0, slot: SlotOption = 0) -> None:
     """Run the tasks that the supervisor finds by polling; started by it."""
     from workers.child import run_executor
 
     with _one_sentence():
-        run_executor(_prepare(), WorkerOptions(device, threads))
+        run_executor(_prepare(), WorkerOptions(device, threads, slot))
 
 
 @app.command(hidden=True)
-def worker_celery(device: DeviceOption, threads: ThreadsOption = 0) -> None:
+def worker_celery(device: DeviceOption, threads: ThreadsOption = 0, slot: SlotOption = 0) -> None:
     """Run the tasks that hints name; started by the supervisor."""
     from workers.celery_main import run_celery
 
     with _one_sentence():
-        run_celery(_prepare(), WorkerOptions(device, threads))
+        run_celery(_prepare(), WorkerOptions(device, threads, slot))
 
 
 if __name__ == "__main__":

@@ -6,16 +6,22 @@ and nowhere else.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.feature_store import LocalFeatureStore
 from models.types import LocalizationResult, ProgressCallback, StopCallback, VideoFacts
-from workers.work import FinishedChunk, FinishedVideo, Outcome, PlannedVideo, TaskInput
+from workers.arithmetic import Adjustment, Arithmetic, adjustment, choose_arithmetic
+from workers.work import FinishedChunk, FinishedVideo, Outcome, PlannedVideo, TaskInput, Unable
 
 if TYPE_CHECKING:
+    from models.decode import VideoSource
     from models.pipeline import Localizer
+
+MAX_REFUSED = 15
+"""How many arithmetics per model are remembered as out of reach; more than any fleet mixes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,57 +52,169 @@ def facts_to_json(facts: VideoFacts) -> dict[str, Any]:
     }
 
 
-def facts_from_json(document: dict[str, Any]) -> VideoFacts:
-    """Restore the facts a plan task stored; unknown keys are ignored."""
-    names = {field.name for field in fields(VideoFacts)}
-    return VideoFacts(**{key: value for key, value in document.items() if key in names})
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A model in memory; ``adjusted`` None is this machine's default."""
+
+    model: str
+    adjusted: Adjustment | None
+    localizer: Localizer
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenVideo:
+    """A video kept open for the next chunk of it; its grid and frame size are the recipe's."""
+
+    key: tuple[str, float, int | None]
+    source: VideoSource
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was found out about one model on this machine.
+
+    Attributes:
+        own: its arithmetic by default.
+        refused: arithmetics that no settings gave, though some might have.
+    """
+
+    own: Arithmetic
+    refused: list[Arithmetic] = field(default_factory=list)
 
 
 class LocalizerEngine:
-    """The real engine: one loaded model at a time, reused by the tasks that follow."""
+    """The real engine: one loaded model and one open video at a time, reused by what follows.
+
+    Opening a video means reading its whole index and starting a decoder, which for a long file
+    costs more than a chunk's decoding; consecutive tasks of a video open it once.
+    """
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._store = LocalFeatureStore(settings.feature_folder)
-        self._loaded: tuple[str, Localizer] | None = None
+        self._loaded: _Loaded | None = None
+        self._known: dict[str, _Known] = {}
+        self._video: _OpenVideo | None = None
 
     def run(
         self, work: TaskInput, on_progress: ProgressCallback, should_stop: StopCallback
     ) -> Outcome:
         """Compute one task: ``plan``, ``chunk`` or ``join``."""
-        localizer = self._localizer(work.task.model)
-        if work.task.kind == "plan":
-            return self._plan(localizer, work)
-        facts = facts_from_json(work.task.payload["facts"])
-        if work.task.kind == "chunk":
-            computed = localizer.extract_chunk(
-                work.path, facts, work.task.index, self._store, on_progress, should_stop
-            )
-            return FinishedChunk(computed)
-        result = localizer.finish(work.path, facts, self._store, on_progress, should_stop)
+        try:
+            match work.task.kind:
+                case "plan":
+                    return self._plan(work)
+                case "chunk":
+                    return self._chunk(work, on_progress, should_stop)
+                case _:
+                    return self._join(work, on_progress, should_stop)
+        except BaseException:
+            # Whatever went wrong, or was broken off in the middle, the next task starts afresh.
+            self.rest()
+            raise
+
+    def rest(self) -> None:
+        """End the decoder of the video that is still open, if one is."""
+        if self._video is not None:
+            video, self._video = self._video, None
+            video.source.close()
+
+    def _plan(self, work: TaskInput) -> PlannedVideo:
+        model = work.task.model
+        localizer = self._localizer(model)
+        facts = self._source(localizer, work).facts
+        num_chunks = localizer.num_chunks(facts)
+        arithmetic, done = choose_arithmetic(
+            self._store.arithmetic(facts.sha256, localizer.recipe.digest),
+            num_chunks,
+            localizer.computed_with,
+            lambda wanted: self._localizer_for(model, wanted) is not None,
+        )
+        return PlannedVideo(num_chunks, facts_to_json(facts), done, arithmetic)
+
+    def _chunk(
+        self, work: TaskInput, on_progress: ProgressCallback, should_stop: StopCallback
+    ) -> Outcome:
+        task = work.task
+        localizer = self._localizer_for(task.model, task.computed_with)
+        if localizer is None:
+            return Unable(self._known[task.model].own)
+        source = self._source(localizer, work)
+        computed = localizer.extract_chunk(
+            source, task.index, self._store, on_progress, should_stop
+        )
+        return FinishedChunk(computed, localizer.computed_with)
+
+    def _join(
+        self, work: TaskInput, on_progress: ProgressCallback, should_stop: StopCallback
+    ) -> FinishedVideo:
+        task = work.task
+        # Any arithmetic will do: chunks that are all there and alike are not computed again.
+        localizer = self._localizer_for(task.model, task.computed_with)
+        localizer = localizer or self._localizer(task.model)
+        source = self._source(localizer, work)
+        result = localizer.localize(source, self._store, on_progress, should_stop)
+        self.rest()
         return _finished(result)
 
-    def _plan(self, localizer: Localizer, work: TaskInput) -> PlannedVideo:
-        facts = localizer.probe(work.path, name=work.task.video_name)
-        num_chunks = localizer.num_chunks(facts)
-        digest = localizer.recipe.digest
-        done = {c for c in range(num_chunks) if self._store.has_chunk(facts.sha256, digest, c)}
-        return PlannedVideo(num_chunks, facts_to_json(facts), frozenset(done))
+    def _source(self, localizer: Localizer, work: TaskInput) -> VideoSource:
+        """Return the task's video, open, on the grid of the model's recipe."""
+        recipe, task = localizer.recipe, work.task
+        key = (task.video_key, recipe.fps, recipe.short_side_px)
+        if self._video is None or self._video.key != key:
+            self.rest()
+            known: Mapping[str, Any] = task.payload["facts"] or {}
+            source = localizer.open(work.path, name=task.video_name, sha256=known.get("sha256"))
+            self._video = _OpenVideo(key, source.__enter__())
+        return self._video.source
 
-    def _localizer(self, spec: str) -> Localizer:
-        if self._loaded is None or self._loaded[0] != spec:
+    def _localizer_for(self, model: str, wanted: Arithmetic | None) -> Localizer | None:
+        """Return the model loaded so that it computes as wanted; None where it cannot."""
+        loaded = self._loaded
+        if (
+            loaded is not None
+            and loaded.model == model
+            and loaded.localizer.computed_with == wanted
+        ):
+            return loaded.localizer
+        if model not in self._known:
+            self._localizer(model)
+        known = self._known[model]
+        if wanted is None or wanted == known.own:
+            return self._localizer(model)
+        adjusted = adjustment(wanted, known.own)
+        if adjusted is None or wanted in known.refused:
+            return None
+        localizer = self._localizer(model, adjusted)
+        if localizer.computed_with == wanted:
+            return localizer
+        known.refused = [*known.refused[-MAX_REFUSED:], wanted]
+        return None
+
+    def _localizer(self, model: str, adjusted: Adjustment | None = None) -> Localizer:
+        loaded = self._loaded
+        if loaded is None or (loaded.model, loaded.adjusted) != (model, adjusted):
             # Here, and not at the top: this import loads torch, and only a worker's child may.
+            from models.features import ExtractorSettings  # noqa: PLC0415
             from models.pipeline import load_localizer  # noqa: PLC0415
 
             self._loaded = None  # two models at once may not fit into memory
-            loaded = load_localizer(
-                spec,
+            localizer = load_localizer(
+                model,
                 self._settings.model_folders,
-                device=self._settings.device,
-                num_threads=self._settings.num_threads,
+                ExtractorSettings(
+                    device=self._settings.device,
+                    num_threads=self._settings.num_threads,
+                    precision=adjusted.precision if adjusted is not None else "auto",
+                    batch_size=adjusted.batch_size if adjusted is not None else 0,
+                ),
             )
-            self._loaded = (spec, loaded)
-        return self._loaded[1]
+            self._loaded = loaded = _Loaded(model, adjusted, localizer)
+            if adjusted is None:
+                known = self._known.get(model)
+                if known is None or known.own != localizer.computed_with:
+                    self._known[model] = _Known(localizer.computed_with)
+        return loaded.localizer
 
 
 def _finished(result: LocalizationResult) -> FinishedVideo:

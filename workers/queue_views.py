@@ -6,6 +6,7 @@ rest, so an answer that is out of date a moment later does no harm.
 
 from sqlalchemy import Engine, select
 
+from service.jobs.arithmetic import may_take
 from service.jobs.claims import claimable, open_job
 from service.jobs.queue import MAX_ATTEMPTS
 from service.jobs.records import JobRecord, TaskRecord
@@ -13,14 +14,14 @@ from service.jobs.states import TaskStatus
 from service.jobs.store import Clock, reading
 
 
-def has_claimable_task(engine: Engine, clock: Clock) -> bool:
-    """Return whether some task waits for a worker right now."""
+def has_claimable_task(engine: Engine, clock: Clock, owner: str) -> bool:
+    """Return whether some task that this owner may take waits for a worker right now."""
     with reading(engine) as session:
         now = clock.now(session)
         statement = (
             select(TaskRecord.id)
             .join(JobRecord, JobRecord.id == TaskRecord.job_id)
-            .where(claimable(now, MAX_ATTEMPTS), open_job())
+            .where(claimable(now, MAX_ATTEMPTS), open_job(), may_take(owner, now))
             .limit(1)
         )
         return session.execute(statement).first() is not None

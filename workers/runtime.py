@@ -7,7 +7,7 @@ canceled, or nothing at all when the lease was lost. The computing itself is the
 import errno
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import assert_never
 
@@ -15,11 +15,20 @@ import structlog
 
 from models.errors import Cancelled, DiskFull, OutOfMemory, PipelineError
 from service.errors import LeaseLost, OutageError, StorageFull
+from service.jobs.lifecycle import Plan
 from service.jobs.queue import ClaimedTask, TaskQueue
 from service.storage import BlobStore, store_activations
 from workers.devicelock import DeviceLock
 from workers.lease import LeaseKeeper, LeaseSettings, StopReason
-from workers.work import Engine, FinishedChunk, FinishedVideo, Outcome, PlannedVideo, TaskInput
+from workers.work import (
+    Engine,
+    FinishedChunk,
+    FinishedVideo,
+    Outcome,
+    PlannedVideo,
+    TaskInput,
+    Unable,
+)
 
 INTERNAL_ERROR_CODE = "internal_error"
 INTERNAL_ERROR_MESSAGE = (
@@ -39,6 +48,7 @@ class Ending(StrEnum):
     DONE = "done"
     FAILED = "failed"
     RELEASED = "released"
+    DECLINED = "declined"
     CANCELED = "canceled"
     DROPPED = "dropped"
     DISK_FULL = "disk_full"
@@ -88,6 +98,7 @@ def run_available(runtime: Runtime, task_id: str | None) -> int:
                 break
             task_id = None
     finally:
+        runtime.engine.rest()
         runtime.lock.release()
     return count
 
@@ -139,8 +150,7 @@ def _execute(runtime: Runtime, task: ClaimedTask) -> Ending:
     keeper = LeaseKeeper(runtime.queue, (task.id, task.token), runtime.lease, runtime.draining)
     try:
         with keeper, runtime.blobs.open_local(task.video_key) as path:
-            work = TaskInput(task, path)
-            outcome = runtime.engine.run(work, keeper.on_progress, keeper.should_stop)
+            outcome = _compute(runtime, TaskInput(task, path), keeper)
     except Cancelled:
         return _end_early(runtime.queue, task, keeper.reason)
     except (DiskFull, StorageFull, MemoryError, OSError) as error:
@@ -162,8 +172,19 @@ def _execute(runtime: Runtime, task: ClaimedTask) -> Ending:
     if keeper.reason in {StopReason.FENCED, StopReason.STALLED}:
         # The commit would be refused if somebody else holds the task by now; let it decide.
         _log.warning("finished_late", reason=keeper.reason)
-    _commit(runtime, task, outcome)
-    return Ending.DONE
+    return _commit(runtime, task, outcome)
+
+
+def _compute(runtime: Runtime, work: TaskInput, keeper: LeaseKeeper) -> Outcome:
+    outcome = runtime.engine.run(work, keeper.on_progress, keeper.should_stop)
+    if not isinstance(outcome, Unable):
+        return outcome
+    own, task = dict(outcome.computed_with), work.task
+    if not runtime.queue.decline(task.id, task.token, computed_with=own):
+        return outcome
+    _log.warning("job_rebased", before=task.computed_with, after=own)
+    work = replace(work, task=replace(task, computed_with=own))
+    return runtime.engine.run(work, keeper.on_progress, keeper.should_stop)
 
 
 def _end_early(queue: TaskQueue, task: ClaimedTask, reason: StopReason | None) -> Ending:
@@ -208,23 +229,28 @@ def _fail(queue: TaskQueue, task: ClaimedTask, error: PipelineError) -> Ending:
     return Ending.FAILED
 
 
-def _commit(runtime: Runtime, task: ClaimedTask, outcome: Outcome) -> None:
+def _commit(runtime: Runtime, task: ClaimedTask, outcome: Outcome) -> Ending:
     queue = runtime.queue
     match outcome:
         case PlannedVideo():
-            queue.complete_plan(
-                task.id,
-                task.token,
-                num_chunks=outcome.num_chunks,
-                facts=outcome.facts,
-                done_chunks=set(outcome.done_chunks),
+            plan = Plan(
+                outcome.num_chunks, outcome.facts, outcome.done_chunks, outcome.computed_with
             )
-        case FinishedChunk():
-            queue.complete_chunk(task.id, task.token, computed=outcome.computed)
+            queue.complete_plan(task.id, task.token, plan)
+        case FinishedChunk(computed, computed_with):
+            if not queue.complete_chunk(
+                task.id, task.token, computed=computed, computed_with=computed_with
+            ):
+                _log.warning("chunk_computed_otherwise", computed_with=dict(computed_with))
+                return Ending.RELEASED
+        case Unable(computed_with):
+            _log.info("chunk_declined", own=dict(computed_with), wanted=task.computed_with)
+            return Ending.DECLINED
         case FinishedVideo():
             _commit_result(runtime, task, outcome)
         case _:
             assert_never(outcome)
+    return Ending.DONE
 
 
 def _commit_result(runtime: Runtime, task: ClaimedTask, video: FinishedVideo) -> None:

@@ -1,4 +1,4 @@
-"""`kinetag up`: API, worker, sweeper and broker of one machine under one supervisor.
+"""`kinetag up`: API, workers, sweeper and broker of one machine under one supervisor.
 
 Owns the data folder's lock, the listening socket and the order of starting and stopping. The
 socket is made here and handed to the API, so the port is known before the API runs and stays the
@@ -48,14 +48,14 @@ class UpSettings:
         host: address to listen on.
         port: 0 picks a free one.
         broker: one of `workers.broker.BROKER_CHOICES`, or a broker URL.
-        worker_arguments: of `kinetag worker`.
+        workers: the arguments of each `kinetag worker`.
     """
 
     data_folder: Path
     host: str
     port: int
     broker: str
-    worker_arguments: tuple[str, ...]
+    workers: tuple[tuple[str, ...], ...]
 
     @property
     def run_folder(self) -> Path:
@@ -129,14 +129,21 @@ class Up:
         self._start_broker()
         program = (sys.executable, "-m", "kinetag")
         api = (*program, "api", "--fd", str(listener.fileno()))
-        worker = (*program, "worker", *self._settings.worker_arguments)
         self._add("api", api, API_STOP_SECONDS, (listener.fileno(),))
         if not self._await_ready():
             return
-        self._add("worker", worker, STOP_SECONDS + 1)
+        for name, arguments in self._workers():
+            self._add(name, (*program, "worker", *arguments), STOP_SECONDS + 1)
         self._add("sweeper", (*program, "sweeper"), SWEEPER_STOP_SECONDS)
         self._write_ready_file()
         self._announce(self._url)
+
+    def _workers(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Return name and arguments of each worker; the first one is called just that."""
+        return [
+            (f"worker-{slot}" if slot else "worker", arguments)
+            for slot, arguments in enumerate(self._settings.workers)
+        ]
 
     def _start_broker(self) -> None:
         if "://" in self._settings.broker:
@@ -211,10 +218,11 @@ class Up:
 
     def _stop(self) -> None:
         """First nothing new comes in, then work is put down, then what both relied on ends."""
-        for name in ("api", "worker"):
+        workers = [name for name, _ in self._workers()]
+        for name in ("api", *workers):
             if name in self._children:
                 self._children[name].signal_stop()
-        for name in ("api", "worker", "sweeper"):
+        for name in ("api", *workers, "sweeper"):
             if name in self._children:
                 self._children[name].stop()
         if self._broker is not None:

@@ -4,6 +4,7 @@ Nothing here is imported by the modules it wires. Importing it loads no numpy, t
 because Celery's parent process does, and forks; those come with `build_runtime`.
 """
 
+import os
 import socket
 import sys
 import time
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 POLL_WITHOUT_BROKER_SECONDS = 1.0
 """One indexed query a second; with no hints this is the whole delay before a job starts."""
 
+MAX_WORKERS = 64
+"""Per host; more of them would only wait for the one database file."""
+
 RELAY_SECONDS = 0.5
 HOUSEKEEPING_SECONDS = 3600.0
 
@@ -48,15 +52,18 @@ class WorkerOptions:
     Attributes:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         num_threads: for flow and network together; 0 is every core.
+        slot: tells workers apart that share one device of one host.
     """
 
     device: str
     num_threads: int = 0
+    slot: int = 0
 
     @property
     def name(self) -> str:
-        """The device as part of file and node names."""
-        return self.device.replace(":", "-")
+        """Device and slot as part of file and node names."""
+        name = self.device.replace(":", "-")
+        return f"{name}-slot{self.slot}" if self.slot else name
 
     @property
     def owner(self) -> str:
@@ -64,13 +71,39 @@ class WorkerOptions:
         return f"{socket.gethostname()}/{self.name}"
 
     @property
+    def file_name(self) -> str:
+        """The worker's part in the names of its files; hosts may share the folder they lie in."""
+        return f"{socket.gethostname()}-{self.name}"
+
+    @property
     def arguments(self) -> tuple[str, ...]:
         """The same options on a command line."""
-        return ("--device", self.device, "--threads", str(self.num_threads))
+        slot = ("--slot", str(self.slot)) if self.slot else ()
+        return ("--device", self.device, "--threads", str(self.num_threads), *slot)
 
     def command(self, name: str) -> tuple[str, ...]:
         """Command line of one of our own children on this device."""
         return (sys.executable, "-m", "workers.cli", name, *self.arguments)
+
+
+def share_device(device: str, num_threads: int, num_workers: int) -> list[WorkerOptions]:
+    """Return the options of workers that share one device of this host.
+
+    Args:
+        device: of all of them.
+        num_threads: of each; 0 divides the cores among them, and leaves one worker all.
+        num_workers: at least 1.
+    """
+    if num_threads == 0 and num_workers > 1:
+        num_threads = max(1, num_processors() // num_workers)
+    return [WorkerOptions(device, num_threads, slot) for slot in range(num_workers)]
+
+
+def num_processors() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def child_environment(settings: Settings, options: WorkerOptions) -> dict[str, str]:
@@ -86,8 +119,13 @@ def run_folder(settings: Settings) -> Path:
 
 
 def drain_flag(settings: Settings, options: WorkerOptions) -> Path:
-    """Return the file whose existence tells this device's children to finish."""
-    return run_folder(settings) / f"worker-{options.name}.draining"
+    """Return the file whose existence tells this worker's children to finish."""
+    return run_folder(settings) / f"worker-{options.file_name}.draining"
+
+
+def worker_lock(settings: Settings, options: WorkerOptions) -> Path:
+    """Return the file that the one worker of this host, device and slot keeps locked."""
+    return run_folder(settings) / f"worker-{options.file_name}.lock"
 
 
 def broker_address(settings: Settings) -> BrokerAddress | None:
@@ -114,7 +152,7 @@ def build_runtime(settings: Settings, options: WorkerOptions) -> "Runtime":
     return Runtime(
         queue=TaskQueue(core.engine),
         engine=LocalizerEngine(engine),
-        lock=DeviceLock(run_folder(settings), options.name),
+        lock=DeviceLock(run_folder(settings), options.file_name),
         blobs=core.blobs,
         draining=drain_flag(settings, options).exists,
         owner=options.owner,
@@ -130,7 +168,7 @@ def build_supervisor(settings: Settings, options: WorkerOptions) -> WorkerSuperv
     """Build the supervisor of one device."""
     core = open_core(settings)
     queue = TaskQueue(core.engine)
-    lock = DeviceLock(run_folder(settings), options.name)
+    lock = DeviceLock(run_folder(settings), options.file_name)
     has_broker = settings.broker_url is not None
 
     def end_canceled(task_id: str, token: int) -> None:
@@ -161,7 +199,7 @@ def build_supervisor(settings: Settings, options: WorkerOptions) -> WorkerSuperv
             poll_seconds=poll_seconds,
         ),
         lock,
-        lambda: has_claimable_task(core.engine, core.clock),
+        lambda: has_claimable_task(core.engine, core.clock, options.owner),
         [Look(1.0, watchdog.look), Look(settings.heartbeat_seconds, sign_of_life)],
     )
 

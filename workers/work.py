@@ -1,6 +1,7 @@
 """The seam between the job core and the science: what a task takes and what it may come to."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,11 +11,12 @@ from service.jobs.queue import ClaimedTask
 
 @dataclass(frozen=True, slots=True)
 class PlannedVideo:
-    """A plan task's outcome: the facts and which chunks are already stored."""
+    """A plan task's outcome: the facts, the chunks' arithmetic, and which are stored in it."""
 
     num_chunks: int
     facts: dict[str, Any]
     done_chunks: frozenset[int]
+    computed_with: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,14 @@ class FinishedChunk:
     """A chunk task's outcome; ``computed`` is False when its features were already stored."""
 
     computed: bool
+    computed_with: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Unable:
+    """A chunk task's outcome where this machine computes otherwise than its job asks: so."""
+
+    computed_with: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +42,7 @@ class FinishedVideo:
     activations: dict[str, Any] | None = None
 
 
-Outcome = PlannedVideo | FinishedChunk | FinishedVideo
+Outcome = PlannedVideo | FinishedChunk | Unable | FinishedVideo
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,5 +59,12 @@ class Engine(Protocol):
     def run(
         self, work: TaskInput, on_progress: ProgressCallback, should_stop: StopCallback
     ) -> Outcome:
-        """Compute one task, reporting progress and stopping with Cancelled when asked to."""
+        """Compute one task, reporting progress and stopping with Cancelled when asked to.
+
+        A chunk is computed exactly as its task's ``computed_with`` says, or not at all.
+        """
+        ...
+
+    def rest(self) -> None:
+        """Close what is only kept open for a next task; called when there is none for now."""
         ...

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.errors import LeaseLost
-from service.jobs import lifecycle
+from service.jobs import arithmetic, lifecycle
 from service.jobs.records import JobRecord, TaskRecord, VideoRecord, WorkerRecord
 from service.jobs.states import ENDED, TaskStatus
 
@@ -23,6 +23,7 @@ class ClaimedTask:
         token: to be handed in with everything that is reported about the task.
         attempt: 1 for the first.
         payload: ``facts`` (None before the plan is done) and ``num_chunks`` of the video.
+        computed_with: the arithmetic of the job's chunks; None while none was stated.
         video_key: blob of the video; video_name is for display only.
     """
 
@@ -34,6 +35,7 @@ class ClaimedTask:
     attempt: int
     lease_until: datetime
     payload: dict[str, Any]
+    computed_with: dict[str, str] | None
     video_key: str
     video_name: str
     video_sha256: str
@@ -85,11 +87,18 @@ def open_job() -> ColumnElement[bool]:
     return and_(JobRecord.status.not_in(ENDED), JobRecord.cancel_requested.is_(False))
 
 
+def _takeable(request: ClaimRequest) -> ColumnElement[bool]:
+    return and_(
+        claimable(request.now, request.max_attempts),
+        arithmetic.may_take(request.owner, request.now),
+    )
+
+
 def _next_job(session: Session, request: ClaimRequest, tried: list[str]) -> str | None:
     statement = (
         select(TaskRecord.job_id)
         .join(JobRecord, JobRecord.id == TaskRecord.job_id)
-        .where(claimable(request.now, request.max_attempts), open_job())
+        .where(_takeable(request), open_job())
         .order_by(JobRecord.created_at, JobRecord.id)
         .limit(1)
     )
@@ -103,7 +112,7 @@ def _next_job(session: Session, request: ClaimRequest, tried: list[str]) -> str 
 def _take(session: Session, job_id: str, request: ClaimRequest) -> TaskRecord | None:
     candidate = (
         select(TaskRecord.id)
-        .where(TaskRecord.job_id == job_id, claimable(request.now, request.max_attempts))
+        .where(TaskRecord.job_id == job_id, _takeable(request))
         .order_by(TaskRecord.index, TaskRecord.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -152,6 +161,7 @@ def _begin(
         attempt=task.attempts,
         lease_until=request.lease_until,
         payload={"facts": video.facts, "num_chunks": job.num_chunks},
+        computed_with=job.computed_with,
         video_key=video.blob_key,
         video_name=video.name,
         video_sha256=video.sha256,

@@ -4,7 +4,9 @@ Every change locks the job's row first and its tasks after it, so that no two tr
 for each other on PostgreSQL (on SQLite BEGIN IMMEDIATE serialises all writers anyway).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -39,6 +41,24 @@ class JobFailure:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a plan task found out.
+
+    Attributes:
+        num_chunks: at least 1.
+        facts: JSON object: duration, nominal_fps, vfr, width, height, and whatever chunk and
+            join tasks want to find in their payload.
+        done_chunks: chunks whose features lie in the store already, computed as stated here.
+        computed_with: the arithmetic that every chunk of the job is to have.
+    """
+
+    num_chunks: int
+    facts: dict[str, Any]
+    done_chunks: AbstractSet[int] = frozenset()
+    computed_with: Mapping[str, str] = field(default_factory=dict)
+
+
 def lock_job(session: Session, job_id: str) -> JobRecord | None:
     """Return the job's row, locked until the transaction ends."""
     return session.get(JobRecord, job_id, with_for_update=True, populate_existing=True)
@@ -69,6 +89,25 @@ def add_task(session: Session, job: JobRecord, kind: TaskKind, now: datetime) ->
     )
     session.add(task)
     return task
+
+
+def add_chunk_tasks(session: Session, job: JobRecord, plan: Plan, now: datetime) -> None:
+    """Insert a task per chunk; one whose features exist is done from the start."""
+    for index in range(plan.num_chunks):
+        found = index in plan.done_chunks
+        session.add(
+            TaskRecord(
+                id=new_id("task"),
+                job_id=job.id,
+                kind=TaskKind.CHUNK,
+                index=index,
+                status=TaskStatus.DONE if found else TaskStatus.READY,
+                fraction=1.0 if found else 0.0,
+                computed=False if found else None,
+                run_after=now,
+                created_at=now,
+            )
+        )
 
 
 def move_task(task: TaskRecord, event: TaskEvent) -> None:

@@ -5,28 +5,26 @@ token; when the task was given to somebody else in the meantime, `LeaseLost` is 
 is written, and the worker drops its work. Messages about tasks are hints: claiming decides.
 """
 
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, and_, func, or_, select, update
+from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from service.errors import LeaseLost
-from service.jobs import lifecycle
+from service.jobs import arithmetic, lifecycle, sweeping
 from service.jobs.claims import (
     ClaimedTask,
     ClaimRequest,
     claim_task,
-    claimable,
     held,
     note_worker,
-    open_job,
 )
-from service.jobs.lifecycle import JobFailure
+from service.jobs.lifecycle import JobFailure, Plan
 from service.jobs.records import JobRecord, ResultRecord, TaskRecord, VideoRecord
-from service.jobs.states import ENDED, JobEvent, TaskEvent, TaskKind, TaskStatus
-from service.jobs.store import Clock, clock_for, new_id, reading, transaction
+from service.jobs.states import JobEvent, TaskEvent, TaskKind, TaskStatus
+from service.jobs.store import Clock, clock_for, reading, transaction
 
 MAX_ATTEMPTS = 3
 """Source: a task that took three workers down is taken for poison (docs/decisions.md)."""
@@ -35,7 +33,6 @@ FIRST_BACKOFF_SECONDS = 5.0
 MAX_BACKOFF_SECONDS = 300.0
 DISK_FULL_CODE = "disk_full"
 DISK_FULL_BACKOFF_SECONDS = 60.0
-HINT_REPEAT_SECONDS = 60.0
 CRASHED = JobFailure(
     "crashed",
     f"The worker died {MAX_ATTEMPTS} times while it worked on this video, so it was given up; "
@@ -43,7 +40,7 @@ CRASHED = JobFailure(
 )
 
 
-__all__ = ["ClaimedTask", "TaskQueue", "retry_wait_seconds"]
+__all__ = ["ClaimedTask", "Plan", "TaskQueue", "retry_wait_seconds"]
 
 
 class TaskQueue:
@@ -101,28 +98,13 @@ class TaskQueue:
                 task.fraction = min(1.0, max(0.0, fraction))
             if stage is not None:
                 job.stage = stage
+                arithmetic.note_headway(job, task, now)
             lifecycle.update_progress(session, job, now)
             note_worker(session, str(task.owner), now)
             return job.cancel_requested
 
-    def complete_plan(
-        self,
-        task_id: str,
-        token: int,
-        *,
-        num_chunks: int,
-        facts: dict[str, Any],
-        done_chunks: AbstractSet[int],
-    ) -> None:
+    def complete_plan(self, task_id: str, token: int, plan: Plan) -> None:
         """Store what is known of the video and cut the job into chunks.
-
-        Args:
-            task_id: of the plan.
-            token: of the claim.
-            num_chunks: at least 1.
-            facts: JSON object: duration, nominal_fps, vfr, width, height, and whatever chunk
-                and join tasks want to find in their payload.
-            done_chunks: chunks whose features lie in the store already.
 
         Raises:
             LeaseLost: the task is no longer this worker's.
@@ -131,19 +113,27 @@ class TaskQueue:
             now = self._clock.now(session)
             job, task = held(session, task_id, token)
             _finish(task)
-            job.num_chunks = num_chunks
+            job.num_chunks = plan.num_chunks
+            arithmetic.adopt(job, plan.computed_with, now)
             video = session.get_one(VideoRecord, job.video_id)
-            video.facts = facts
-            session.add_all(_chunk_tasks(job, now, done_chunks))
+            video.facts = plan.facts
+            lifecycle.add_chunk_tasks(session, job, plan, now)
             self._go_on(session, job, now)
 
-    def complete_chunk(self, task_id: str, token: int, *, computed: bool) -> None:
+    def complete_chunk(
+        self, task_id: str, token: int, *, computed: bool, computed_with: Mapping[str, str]
+    ) -> bool:
         """Note that the features of a chunk lie in the store; the last one makes the join task.
 
         Args:
             task_id: of the chunk.
             token: of the claim.
             computed: whether they had to be computed.
+            computed_with: how they were computed.
+
+        Returns:
+            False when the job was re-based meanwhile: the chunk, computed otherwise, does not
+            count and waits to be computed anew; no attempt is spent.
 
         Raises:
             LeaseLost: the task is no longer this worker's.
@@ -151,12 +141,39 @@ class TaskQueue:
         with transaction(self._engine) as session:
             now = self._clock.now(session)
             job, task = held(session, task_id, token)
+            if not arithmetic.agrees(job, computed_with, now):
+                _put_back(session, job, task, now, "computed otherwise")
+                return False
             _finish(task)
             task.computed = computed
             lifecycle.add_event(
                 session, job.id, "chunk.done", now, index=task.index, token=token, computed=computed
             )
             self._go_on(session, job, now)
+            return True
+
+    def decline(self, task_id: str, token: int, *, computed_with: Mapping[str, str]) -> bool:
+        """Say that this worker cannot compute a chunk as its job asks, and how it would.
+
+        The chunk goes back without spending an attempt, and its owner is offered none of this
+        job for a while. When nobody who can compute as asked was seen for long enough, the job
+        is re-based instead, and the chunk stays with its worker.
+
+        Returns:
+            Whether the job was re-based: the worker then goes on, in its own arithmetic.
+
+        Raises:
+            LeaseLost: the task is no longer this worker's.
+        """
+        with transaction(self._engine) as session:
+            now = self._clock.now(session)
+            job, task = held(session, task_id, token)
+            if not job.cancel_requested and arithmetic.may_rebase(session, job, task, now):
+                arithmetic.rebase(session, job, computed_with, now)
+                return True
+            arithmetic.decline(session, job, task, now)
+            _put_back(session, job, task, now, "declined: computes otherwise")
+            return False
 
     def _go_on(self, session: Session, job: JobRecord, now: datetime) -> None:
         lifecycle.update_progress(session, job, now)
@@ -240,9 +257,7 @@ class TaskQueue:
         with transaction(self._engine) as session:
             now = self._clock.now(session)
             job, task = held(session, task_id, token)
-            task.attempts -= 1
-            task.run_after = now
-            _give_back(session, job, task, now, "released")
+            _put_back(session, job, task, now, "released")
 
     def cancel_now(self, task_id: str, token: int) -> None:
         """End a job as canceled, as its worker was asked to by `heartbeat`.
@@ -292,55 +307,21 @@ class TaskQueue:
         """Return ids of claimable tasks that no message was published about lately."""
         with reading(self._engine) as session:
             now = self._clock.now(session)
-            stale = now - timedelta(seconds=HINT_REPEAT_SECONDS)
-            statement = (
-                select(TaskRecord.id)
-                .join(JobRecord, JobRecord.id == TaskRecord.job_id)
-                .where(
-                    claimable(now, self._max_attempts),
-                    open_job(),
-                    or_(TaskRecord.hinted_at.is_(None), TaskRecord.hinted_at <= stale),
-                )
-                .order_by(JobRecord.created_at, TaskRecord.index)
-                .limit(limit)
-            )
-            return list(session.execute(statement).scalars())
+            return sweeping.due_hints(session, now, self._max_attempts, limit)
 
     def mark_hinted(self, ids: list[str]) -> None:
         """Note that messages about these tasks were published."""
         with transaction(self._engine) as session:
-            session.execute(
-                update(TaskRecord)
-                .where(TaskRecord.id.in_(ids))
-                .values(hinted_at=self._clock.now(session))
-                .execution_options(synchronize_session=False)
-            )
+            sweeping.mark_hinted(session, ids, self._clock.now(session))
 
     def expired_jobs(self, *, older_than_days: float, limit: int = 100) -> list[str]:
         """Return ids of jobs to be deleted: past retention, or deleted by their user.
 
         Jobs that a worker still holds are left out until it lets go or its lease runs out.
         """
-        held = (
-            select(TaskRecord.id)
-            .where(TaskRecord.job_id == JobRecord.id, TaskRecord.status == TaskStatus.LEASED)
-            .exists()
-        )
         with reading(self._engine) as session:
             horizon = self._clock.now(session) - timedelta(days=older_than_days)
-            statement = (
-                select(JobRecord.id)
-                .where(
-                    or_(
-                        JobRecord.delete_requested.is_(True),
-                        and_(JobRecord.status.in_(ENDED), JobRecord.completed_at <= horizon),
-                    ),
-                    ~held,
-                )
-                .order_by(JobRecord.id)
-                .limit(limit)
-            )
-            return list(session.execute(statement).scalars())
+            return sweeping.expired_jobs(session, horizon, limit)
 
 
 def retry_wait_seconds(attempts: int) -> float:
@@ -371,24 +352,13 @@ def _give_back(
     lifecycle.settle_job(session, job, now)
 
 
-def _chunk_tasks(job: JobRecord, now: datetime, done_chunks: AbstractSet[int]) -> list[TaskRecord]:
-    """Return a row per chunk; one whose features exist is done from the start."""
-    if job.num_chunks is None:
-        return []
-    return [
-        TaskRecord(
-            id=new_id("task"),
-            job_id=job.id,
-            kind=TaskKind.CHUNK,
-            index=index,
-            status=TaskStatus.DONE if index in done_chunks else TaskStatus.READY,
-            fraction=1.0 if index in done_chunks else 0.0,
-            computed=False if index in done_chunks else None,
-            run_after=now,
-            created_at=now,
-        )
-        for index in range(job.num_chunks)
-    ]
+def _put_back(
+    session: Session, job: JobRecord, task: TaskRecord, now: datetime, reason: str
+) -> None:
+    """Give a task back for now, without spending the attempt."""
+    task.attempts -= 1
+    task.run_after = now
+    _give_back(session, job, task, now, reason)
 
 
 def _open_tasks_left(session: Session, job_id: str) -> bool:

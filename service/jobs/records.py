@@ -1,4 +1,4 @@
-"""The tables: videos, jobs, tasks, events, results, workers. Shape and constraints, no behaviour.
+"""The tables: videos, jobs, tasks, declines, events, results, workers. Shape, no behaviour.
 
 What must never be is refused by the database itself: CHECK constraints for impossible
 combinations, unique indexes for "one plan per job", "one join per job", "one result per job".
@@ -108,6 +108,8 @@ class JobRecord(Record):
     Attributes:
         started_at: first claim ever; a job that went back to queued keeps it.
         num_chunks: known once the plan is done.
+        computed_with: the arithmetic that all its chunks share; None before the plan is done.
+        able_at: when a worker that computes this way was last seen to work for the job.
         idempotency_key: of the request that made it; the same key never makes a second job.
         delete_requested: the job is invisible, and removed once no worker holds it.
     """
@@ -149,6 +151,8 @@ class JobRecord(Record):
     options: Mapped[dict[str, Any]]
     tag: Mapped[str | None] = mapped_column(String(NAME_LENGTH))
     num_chunks: Mapped[int | None] = mapped_column(Integer)
+    computed_with: Mapped[dict[str, Any] | None]
+    able_at: Mapped[datetime | None]
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
     idempotency_key: Mapped[str | None] = mapped_column(String(NAME_LENGTH), unique=True)
@@ -232,6 +236,18 @@ class TaskRecord(Record):
     computed: Mapped[bool | None] = mapped_column(Boolean)
     hinted_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
+
+
+class DeclineRecord(Record):
+    """A worker that cannot compute as a job asks: it is offered no chunk of it for a while."""
+
+    __tablename__ = "declines"
+
+    owner: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    job_id: Mapped[str] = mapped_column(
+        ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    until: Mapped[datetime]
 
 
 class EventRecord(Record):

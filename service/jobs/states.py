@@ -68,6 +68,8 @@ class TaskEvent(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELED = "canceled"
+    REOPENED = "reopened"
+    """A done chunk is to be computed anew: its job was given another arithmetic."""
 
 
 ENDED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED})
@@ -93,6 +95,7 @@ TASK_TRANSITIONS: Mapping[tuple[TaskStatus, TaskEvent], TaskStatus] = {
     (TaskStatus.LEASED, TaskEvent.COMPLETED): TaskStatus.DONE,
     (TaskStatus.LEASED, TaskEvent.FAILED): TaskStatus.FAILED,
     (TaskStatus.LEASED, TaskEvent.CANCELED): TaskStatus.CANCELED,
+    (TaskStatus.DONE, TaskEvent.REOPENED): TaskStatus.READY,
 }
 
 

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 from models.recipe import FeatureRecipe
 from service.api.deps import ApiContext
 from service.jobs.commands import JobCore, NewJob, create_job
+from service.jobs.lifecycle import Plan
 from service.jobs.queue import TaskQueue
 from service.jobs.records import Record
 from service.jobs.store import create_engine_for, migrate, new_id, transaction
@@ -127,11 +128,9 @@ def run_job(queue):
         while (task := queue.claim(owner="runner", lease_seconds=LEASE_SECONDS)) is not None:
             done.append((task.kind, task.index))
             if task.kind == "plan":
-                queue.complete_plan(
-                    task.id, task.token, num_chunks=num_chunks, facts={}, done_chunks=set()
-                )
+                queue.complete_plan(task.id, task.token, Plan(num_chunks, {}, set()))
             elif task.kind == "chunk":
-                queue.complete_chunk(task.id, task.token, computed=True)
+                queue.complete_chunk(task.id, task.token, computed=True, computed_with={})
             else:
                 queue.complete_join(task.id, task.token, result=result or NATIVE)
         return done

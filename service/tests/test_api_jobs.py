@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from service.jobs.lifecycle import Plan
 from service.storage import store_activations
 
 LEASE = 60.0
@@ -29,7 +30,7 @@ def stored_files(client):
 def finish(client, native, activations=None):
     task = client.queue.claim(owner="w", lease_seconds=LEASE)
     facts = {"duration": 9.0, "nominal_fps": 25.0, "vfr": False, "width": 64, "height": 48}
-    client.queue.complete_plan(task.id, task.token, num_chunks=1, facts=facts, done_chunks={0})
+    client.queue.complete_plan(task.id, task.token, Plan(1, facts, {0}))
     join = client.queue.claim(owner="w", lease_seconds=LEASE)
     key = store_activations(client.core.blobs, join.job_id, activations) if activations else None
     client.queue.complete_join(join.id, join.token, result=native, activations_key=key)

@@ -5,6 +5,7 @@ from sqlalchemy import func, select
 
 from service.errors import IdempotencyConflict, InvalidRequest, InvalidTransition, JobNotFound
 from service.jobs.commands import get_job, list_jobs, request_cancel, seconds_since_worker
+from service.jobs.lifecycle import Plan
 from service.jobs.queue import TaskQueue
 from service.jobs.records import Record, VideoRecord
 from service.jobs.removal import delete_job, purge_job, sweep_orphans
@@ -38,7 +39,7 @@ def store_features(core, job_id):
 
 def finish(core, queue, job_id, native):
     task = queue.claim(owner="w", lease_seconds=LEASE)
-    queue.complete_plan(task.id, task.token, num_chunks=1, facts={}, done_chunks={0})
+    queue.complete_plan(task.id, task.token, Plan(1, {}, {0}))
     store_features(core, job_id)
     join = queue.claim(owner="w", lease_seconds=LEASE)
     key = store_activations(core.blobs, job_id, {"classes": []})

@@ -39,6 +39,9 @@ TASK_TABLE = [
     ("leased", "completed", "done"),
     ("leased", "failed", "failed"),
     ("leased", "canceled", "canceled"),
+    ("ready", "reopened", None),
+    ("leased", "reopened", None),
+    ("done", "reopened", "ready"),
 ]
 
 
@@ -66,6 +69,8 @@ def test_nothing_leaves_an_ended_state():
             next_state(status, event)
     over = (TaskStatus.DONE, TaskStatus.FAILED, TaskStatus.CANCELED)
     for task_status, task_event in itertools.product(over, TaskEvent):
+        if (task_status, task_event) == (TaskStatus.DONE, TaskEvent.REOPENED):
+            continue
         with pytest.raises(InvalidTransition):
             next_task_state(task_status, task_event)
 

@@ -3,6 +3,7 @@ import sys
 import threading
 
 from service.jobs.commands import get_job
+from service.jobs.lifecycle import Plan
 from service.jobs.queue import TaskQueue
 
 CLAIMERS = 8
@@ -54,13 +55,13 @@ def test_chunks_completed_at_once_make_one_join(engine, core, add_job):
     job_id = add_job()
     queue = TaskQueue(engine)
     task = queue.claim(owner="p", lease_seconds=60)
-    queue.complete_plan(task.id, task.token, num_chunks=CLAIMERS, facts={}, done_chunks=set())
+    queue.complete_plan(task.id, task.token, Plan(CLAIMERS, {}))
 
     def work(number):
         chunk = queue.claim(owner=f"w{number}", lease_seconds=60)
         assert chunk is not None, "every worker finds a chunk while there are as many"
         queue.heartbeat(chunk.id, chunk.token, lease_seconds=60, stage="flow", fraction=0.5)
-        queue.complete_chunk(chunk.id, chunk.token, computed=True)
+        queue.complete_chunk(chunk.id, chunk.token, computed=True, computed_with={})
         return chunk.index
 
     assert sorted(in_threads(CLAIMERS, work)) == list(range(CLAIMERS))

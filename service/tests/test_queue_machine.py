@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 
 from service.errors import InvalidTransition, LeaseLost
 from service.jobs.commands import JobCore, NewJob, create_job, request_cancel
+from service.jobs.lifecycle import Plan
 from service.jobs.queue import MAX_ATTEMPTS, TaskQueue
 from service.jobs.records import JobRecord, ResultRecord, TaskRecord
 from service.jobs.states import ENDED
@@ -20,6 +21,8 @@ from service.jobs.store import create_engine_for, new_id, reading
 from service.storage import LocalBlobStore
 
 LEASE = 60.0
+ABLE = {"a": ("x",), "b": ("y",), "c": ("x", "y"), "last": ("z",)}
+"""Who computes how; the first is what one does unasked. Nobody else computes like the last."""
 
 
 class Clock:
@@ -49,15 +52,19 @@ class QueueMachine(RuleBasedStateMachine):
         self.tokens = {}
         self.ended = {}
         self.accepted = {}
+        self.owners = {}
+        self.made = {}
+        self.declined = {}
 
     def teardown(self):
-        # Left alone, everything accepted comes to an end: nothing is lost.
+        # Left to one worker, who computes like none before, everything accepted comes to an end:
+        # nothing is lost, and nothing waits for ever for those who have gone.
         for _ in range(400):
-            task = self.queue.claim(owner="last", lease_seconds=LEASE)
+            task = self._claim("last")
             if task is not None:
                 self._complete(task)
                 continue
-            self.clock.moment += timedelta(seconds=400)
+            self.clock.moment += timedelta(seconds=50)
             self.queue.expire_leases()
             if all(job.status in ENDED for job in self._jobs()):
                 break
@@ -75,13 +82,20 @@ class QueueMachine(RuleBasedStateMachine):
         )  # fmt: skip
         return create_job(self.core, request)[0].job.id
 
-    @rule(target=claims, owner=st.sampled_from("ab"))
+    @rule(target=claims, owner=st.sampled_from("abc"))
     def claim(self, owner):
+        return self._claim(owner)
+
+    def _claim(self, owner):
         task = self.queue.claim(owner=owner, lease_seconds=LEASE)
         if task is not None:
             assert task.token > self.tokens.get(task.id, 0), "a token was given out twice"
             assert task.attempt <= MAX_ATTEMPTS
             self.tokens[task.id] = task.token
+            self.owners[task.id, task.token] = owner
+            if task.kind == "chunk":
+                declined = self.declined.get((owner, task.job_id))
+                assert declined != (self.clock.moment, task.computed_with), "it spins"
         return task
 
     def _report(self, task, act):
@@ -109,13 +123,27 @@ class QueueMachine(RuleBasedStateMachine):
         self._report(task, lambda: self._complete(task))
 
     def _complete(self, task):
+        own = ABLE[self.owners[task.id, task.token]]
         if task.kind == "plan":
-            self.queue.complete_plan(task.id, task.token, num_chunks=2, facts={}, done_chunks={0})
+            self.queue.complete_plan(task.id, task.token, Plan(3, {}, {0}, {"kind": own[0]}))
+            self.made[task.job_id, 0] = {"kind": own[0]}
         elif task.kind == "chunk":
-            self.queue.complete_chunk(task.id, task.token, computed=True)
+            self._complete_chunk(task, own)
         else:
             self.queue.complete_join(task.id, task.token, result={"token": task.token})
             self.accepted[task.job_id] = task.token
+
+    def _complete_chunk(self, task, own):
+        """As a worker does it: compute as asked, or decline and compute only if told to."""
+        made = task.computed_with
+        if made["kind"] not in own:
+            made = {"kind": own[0]}
+            if not self.queue.decline(task.id, task.token, computed_with=made):
+                key = (self.owners[task.id, task.token], task.job_id)
+                self.declined[key] = (self.clock.moment, task.computed_with)
+                return
+        if self.queue.complete_chunk(task.id, task.token, computed=True, computed_with=made):
+            self.made[task.job_id, task.index] = made
 
     @rule(task=claims, retryable=st.booleans(), code=st.sampled_from(["x", "disk_full"]))
     def fail(self, task, retryable, code):
@@ -162,7 +190,23 @@ class QueueMachine(RuleBasedStateMachine):
                     .group_by(TaskRecord.job_id)
                 ).all()
             )
+            chunks = session.execute(
+                select(TaskRecord.job_id, TaskRecord.index).where(
+                    TaskRecord.kind == "chunk", TaskRecord.status == "done"
+                )
+            )
+            done = {(job_id, index) for job_id, index in chunks}
+            joined = set(
+                session.execute(
+                    select(TaskRecord.job_id).where(TaskRecord.kind == "join")
+                ).scalars()
+            )
         for job in jobs:
+            asked = {
+                index: self.made[job.id, index] for index in range(3) if (job.id, index) in done
+            }
+            assert all(made == job.computed_with for made in asked.values()), "two were mixed"
+            assert job.id not in joined or len(asked) == 3, "joined before all was there"
             before = self.ended.get(job.id)
             assert before is None or before == job.status, "an ended job changed"
             if job.status in ENDED:
@@ -181,8 +225,8 @@ def _template(migrated_sqlite):
 
 
 QueueMachine.TestCase.settings = settings(
-    max_examples=10,
-    stateful_step_count=25,
+    max_examples=12,
+    stateful_step_count=30,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

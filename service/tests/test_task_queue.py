@@ -3,6 +3,7 @@ from sqlalchemy import select
 
 from service.errors import LeaseLost
 from service.jobs.commands import get_job, get_result, request_cancel
+from service.jobs.lifecycle import Plan
 from service.jobs.queue import MAX_ATTEMPTS, TaskQueue, retry_wait_seconds
 from service.jobs.records import EventRecord, ResultRecord, TaskRecord
 from service.jobs.store import reading
@@ -17,9 +18,7 @@ def claim(queue, owner="a", task_id=None):
 def plan(queue, num_chunks=2, done=()):
     task = claim(queue)
     assert task.kind == "plan"
-    queue.complete_plan(
-        task.id, task.token, num_chunks=num_chunks, facts={"duration": 9.0}, done_chunks=set(done)
-    )
+    queue.complete_plan(task.id, task.token, Plan(num_chunks, {"duration": 9.0}, set(done)))
 
 
 def statuses(core, job_id):
@@ -51,14 +50,14 @@ def test_a_job_from_upload_to_result(core, queue, add_job, native):
     assert task.payload == {"facts": None, "num_chunks": None}
     assert (task.video_name, task.model, task.job_id) == ("cam.mp4", "kinetag-demo@1", job_id)
     assert get_job(core, job_id).job.status == "processing"
-    queue.complete_plan(task.id, task.token, num_chunks=2, facts={"vfr": True}, done_chunks=set())
+    queue.complete_plan(task.id, task.token, Plan(2, {"vfr": True}))
     assert get_job(core, job_id).video.facts == {"vfr": True}
     first, second = claim(queue), claim(queue, "b")
     assert {first.index, second.index} == {0, 1}
     assert first.payload == {"facts": {"vfr": True}, "num_chunks": 2}
-    queue.complete_chunk(first.id, first.token, computed=True)
+    queue.complete_chunk(first.id, first.token, computed=True, computed_with={})
     assert claim(queue) is None, "the join must wait for the last chunk"
-    queue.complete_chunk(second.id, second.token, computed=False)
+    queue.complete_chunk(second.id, second.token, computed=False, computed_with={})
     join = claim(queue)
     assert join.kind == "join"
     queue.complete_join(join.id, join.token, result=native)
@@ -76,7 +75,7 @@ def test_stored_chunks_are_not_given_out(core, queue, add_job):
     plan(queue, num_chunks=3, done=(0, 2))
     task = claim(queue)
     assert (task.kind, task.index) == ("chunk", 1)
-    queue.complete_chunk(task.id, task.token, computed=True)
+    queue.complete_chunk(task.id, task.token, computed=True, computed_with={})
     assert claim(queue).kind == "join"
     with reading(core.engine) as session:
         computed = dict(
@@ -116,9 +115,7 @@ def test_a_late_owner_is_fenced(core, queue, clock, add_job):
     assert (new.id, new.token, new.attempt) == (late.id, 2, 2)
     for report in (
         lambda: queue.heartbeat(late.id, late.token, lease_seconds=LEASE),
-        lambda: queue.complete_plan(
-            late.id, late.token, num_chunks=9, facts={"late": 1}, done_chunks=set()
-        ),
+        lambda: queue.complete_plan(late.id, late.token, Plan(9, {"late": 1}, set())),
         lambda: queue.fail(late.id, late.token, code="x", message="x", retryable=False),
         lambda: queue.release(late.id, late.token),
         lambda: queue.cancel_now(late.id, late.token),
@@ -127,7 +124,7 @@ def test_a_late_owner_is_fenced(core, queue, clock, add_job):
             report()
     view = get_job(core, job_id)
     assert (view.job.status, view.job.num_chunks, view.video.facts) == ("processing", None, None)
-    queue.complete_plan(new.id, new.token, num_chunks=1, facts={}, done_chunks={0})
+    queue.complete_plan(new.id, new.token, Plan(1, {}, {0}))
     assert get_job(core, job_id).job.num_chunks == 1
 
 
@@ -265,7 +262,7 @@ def test_a_final_failure_ends_the_other_tasks(core, queue, add_job):
         ("chunk", 2): "canceled",
     }
     with pytest.raises(LeaseLost):
-        queue.complete_chunk(second.id, second.token, computed=True)
+        queue.complete_chunk(second.id, second.token, computed=True, computed_with={})
     assert claim(queue) is None
 
 
@@ -308,7 +305,7 @@ def test_a_cancel_is_kept_however_the_task_ends(core, queue, clock, add_job, how
     task = claim(queue)
     request_cancel(core, job_id)
     if how == "complete":
-        queue.complete_plan(task.id, task.token, num_chunks=2, facts={}, done_chunks=set())
+        queue.complete_plan(task.id, task.token, Plan(2, {}))
     elif how == "release":
         queue.release(task.id, task.token)
     elif how == "expire":

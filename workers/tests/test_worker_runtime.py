@@ -48,6 +48,7 @@ class FakeEngine:
     num_chunks: int = 3
     actions: dict[str, Any] = field(default_factory=dict)
     runs: list[tuple[str, int, int]] = field(default_factory=list)
+    rests: int = 0
 
     def run(self, work, on_progress, should_stop):
         task = work.task
@@ -60,6 +61,9 @@ class FakeEngine:
         if task.kind == "chunk":
             return FinishedChunk(computed=True)
         return FinishedVideo({"segments": []}, None)
+
+    def rest(self):
+        self.rests += 1
 
 
 class World:
@@ -330,13 +334,13 @@ def test_database_outage_leaves_the_task_to_its_lease(world):
 
 
 def test_views_of_the_queue_follow_the_rows(world):
-    assert has_claimable_task(world.database, world.clock)
+    assert has_claimable_task(world.database, world.clock, "me")
     task = world.queue.claim(owner="other", task_id=None, lease_seconds=60)
-    assert not has_claimable_task(world.database, world.clock)
+    assert not has_claimable_task(world.database, world.clock, "me")
     assert not is_unwanted(world.database, task.id, task.token)
     world.request_cancel()
     assert is_unwanted(world.database, task.id, task.token)
     assert is_unwanted(world.database, task.id, task.token - 1)
     assert is_unwanted(world.database, "task_absent", 1)
     world.clock.advance(61)
-    assert not has_claimable_task(world.database, world.clock), "its job is being canceled"
+    assert not has_claimable_task(world.database, world.clock, "me"), "its job is being canceled"
