@@ -1,7 +1,7 @@
 """The bodies of the REST interface, version 1; public names, to be changed only by adding."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -28,6 +28,9 @@ class JobOptions(BaseModel):
     )
     min_score: float = Field(
         0.0, ge=0, le=1, description="Only segments of at least this score are returned."
+    )
+    speed: Literal["exact", "fast", "rgb-only"] | None = Field(
+        None, description="How features are made; one of the model's speeds."
     )
 
 
@@ -97,7 +100,7 @@ class JobBody(Body):
     eta_seconds: float | None
     cancel_requested: bool
     video: VideoBody
-    model: str
+    model: str = Field(description="NAME@VERSION, with :SPEED where it is not the model's own.")
     labels: list[str] | None
     options: dict[str, Any]
     tag: str | None
@@ -149,6 +152,7 @@ class ModelBody(Body):
     method: str
     classes: list[str]
     recipe: str = Field(description="Digest of the feature recipe.")
+    speeds: list[str] = Field(description="That jobs can wish for, its own first.")
     licence: str
     metrics: dict[str, Any]
     warnings: list[dict[str, Any]]

@@ -38,10 +38,12 @@ FORM_DOCUMENTATION: dict[str, Any] = {
                     "required": ["video"],
                     "properties": {
                         "video": {"type": "string", "format": "binary"},
-                        "model": {"type": "string", "description": "NAME[@VERSION]"},
+                        "model": {"type": "string", "description": "NAME[@VERSION][:SPEED]"},
                         "options": {
                             "type": "string",
-                            "description": 'JSON: {"labels": [...], "min_score": 0.5}',
+                            "description": (
+                                'JSON: {"labels": [...], "min_score": 0.5, "speed": "fast"}'
+                            ),
                         },
                         "tag": {"type": "string", "description": "Yours; given back as it is."},
                     },
@@ -95,8 +97,9 @@ def _store(context: ApiContext, upload: ReceivedUpload, idempotency_key: str | N
         raise InvalidRequest(message)
     settings = context.settings
     spec = upload.fields.get("model") or settings.default_model
-    model = find_model(spec, settings.model_folders)
-    options = _options(upload.fields.get("options"), model)
+    options = _options(upload.fields.get("options"))
+    model, full_name = find_model(spec, settings.model_folders, options.get("speed", ""))
+    _check_labels(options, model)
     tag = upload.fields.get("tag") or None
     _check_printable("tag", tag)
     if tag is not None and len(tag) > MAX_TAG_CHARACTERS:
@@ -112,7 +115,7 @@ def _store(context: ApiContext, upload: ReceivedUpload, idempotency_key: str | N
         video_key=key,
         sha256=upload.sha256,
         size_bytes=upload.size_bytes,
-        model=model.identity,
+        model=full_name,
         options=options,
         tag=tag,
         idempotency_key=idempotency_key,
@@ -126,7 +129,7 @@ def _store(context: ApiContext, upload: ReceivedUpload, idempotency_key: str | N
     return view
 
 
-def _options(text: str | None, model: ModelSummary) -> dict[str, Any]:
+def _options(text: str | None) -> dict[str, Any]:
     try:
         options = JobOptions.model_validate_json(text or "{}")
     except ValidationError as error:
@@ -134,11 +137,14 @@ def _options(text: str | None, model: ModelSummary) -> dict[str, Any]:
         where = ".".join(("options", *map(str, first["loc"])))
         message = f"{where}: {first['msg']}."
         raise InvalidRequest(message) from error
-    unknown = sorted(set(options.labels or ()) - set(model.classes))
+    return json.loads(options.model_dump_json(exclude_defaults=True)) if text else {}
+
+
+def _check_labels(options: dict[str, Any], model: ModelSummary) -> None:
+    unknown = sorted(set(options.get("labels") or ()) - set(model.classes))
     if unknown:
         message = f"options.labels: {model.identity} knows no {unknown[0]!r}; see GET /v1/models."
         raise InvalidRequest(message)
-    return json.loads(options.model_dump_json(exclude_defaults=True)) if text else {}
 
 
 def _check_printable(name: str, value: str | None) -> None:

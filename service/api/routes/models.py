@@ -15,7 +15,7 @@ def get_models(context: Context) -> ModelList:
     """List the installed models, bundled and own."""
     folders = context.settings.model_folders
     try:
-        default = find_model(context.settings.default_model, folders).identity
+        default = find_model(context.settings.default_model, folders)[0].identity
     except UnknownModel:
         default = ""
     return ModelList(models=[_body(model, default) for model in list_models(folders)])
@@ -29,6 +29,7 @@ def _body(model: ModelSummary, default: str) -> ModelBody:
         method=model.method,
         classes=list(model.classes),
         recipe=model.recipe_digest,
+        speeds=list(model.speeds),
         licence=model.licence,
         metrics=model.metrics,
         warnings=list(model.warnings),
