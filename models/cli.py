@@ -18,6 +18,7 @@ from models.errors import (
     PipelineError,
     WeightsError,
 )
+from models.speeds import SPEEDS
 
 EXIT_USAGE = 2
 EXIT_INPUT = 3
@@ -56,8 +57,12 @@ def localize(  # noqa: PLR0913 - a command line's options are its parameters
         list[Path] | None, typer.Argument(help="Video files.", show_default=False)
     ] = None,
     model: Annotated[
-        str, typer.Option(help="NAME[@VERSION]; see `kinetag models list`.")
+        str, typer.Option(help="NAME[@VERSION][:SPEED]; see `kinetag models list`.")
     ] = "kinetag-demo",
+    speed: Annotated[
+        Literal["exact", "fast", "rgb-only"] | None,
+        typer.Option(help="How features are made; docs/speeds.md. Default: the model's own."),
+    ] = None,
     format_: Annotated[
         Literal["native", "activitynet", "csv"], typer.Option("--format", help="Output format.")
     ] = "native",
@@ -66,6 +71,10 @@ def localize(  # noqa: PLR0913 - a command line's options are its parameters
     ] = "-",
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")
+    ] = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"],
+        typer.Option(help="Of the backbones; auto: bf16 where the hardware multiplies it."),
     ] = "auto",
     json_: Annotated[
         bool, typer.Option("--json", help="For machines: errors as JSON in the place of results.")
@@ -95,16 +104,20 @@ def localize(  # noqa: PLR0913 - a command line's options are its parameters
         )
 
         folder = None if output == "-" else Path(output)
-        wish = FeatureOptions(features, subset, model, folder, keep_all, home, json_, debug)
+        wish = FeatureOptions(
+            features, subset, model, speed or "", folder, keep_all, home, json_, debug
+        )
         raise typer.Exit(run_localize_features(wish, exit_status))
     from models.commands.localize import LocalizeOptions, run_localize  # noqa: PLC0415 - loads torch
 
     options = LocalizeOptions(
         files=tuple(files or ()),
         model=model,
+        speed=speed or "",
         export=format_,
         output=None if output == "-" else Path(output),
         device=device,
+        precision=precision,
         errors_as_json=json_,
         store=store,
         home=home,
@@ -141,6 +154,10 @@ def train(  # noqa: PLR0913 - a command line's options are its parameters
     backbone: Annotated[
         str, typer.Option(help="With --videos: the model whose feature backbones are used.")
     ] = "kinetag-demo",
+    speed: Annotated[
+        list[str] | None,
+        typer.Option(help="With --videos: exact, fast, rgb-only; repeat it for a head each."),
+    ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")
     ] = "auto",
@@ -159,6 +176,13 @@ def train(  # noqa: PLR0913 - a command line's options are its parameters
     """Train a head from whole-video tags; no timestamps are needed or read."""
     if (features is None) == (videos is None):
         message = "give either --features DIR or --videos DIR"
+        raise typer.BadParameter(message)
+    if speed and videos is None:
+        message = "--speed goes with --videos: stored features are as fast as they were made"
+        raise typer.BadParameter(message)
+    unknown = [one for one in speed or () if one not in SPEEDS]
+    if unknown:
+        message = f"{unknown[0]!r} is no speed; choose {', '.join(SPEEDS)}"
         raise typer.BadParameter(message)
     if compare and method != "all":
         message = "--compare goes with --method all"
@@ -179,6 +203,7 @@ def train(  # noqa: PLR0913 - a command line's options are its parameters
         seed=seed,
         holdout=holdout,
         backbone=backbone,
+        speeds=tuple(speed or ()),
         device=device,
         resume=resume,
         install=install,

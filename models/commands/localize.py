@@ -17,19 +17,25 @@ from models.atomic import write_text_atomic
 from models.errors import DiskFull, OutOfMemory, PipelineError
 from models.exports import EXPORTS, to_native
 from models.feature_store import LocalFeatureStore
+from models.features import ExtractorSettings
 from models.pipeline import Localizer, load_localizer, localize_video, model_folders
 from models.types import Progress, ProgressCallback
 
 
 @dataclass(frozen=True, slots=True)
 class LocalizeOptions:
-    """The parsed command line of `kinetag localize`; ``output`` None means stdout."""
+    """The parsed command line of `kinetag localize`.
+
+    ``output`` None means stdout; an empty ``speed`` leaves it to the model.
+    """
 
     files: tuple[Path, ...]
     model: str
+    speed: str
     export: str
     output: Path | None
     device: str
+    precision: str
     errors_as_json: bool
     store: bool
     home: Path
@@ -41,7 +47,10 @@ def run_localize(options: LocalizeOptions, exit_status: Callable[[PipelineError]
     console = Console(stderr=True)
     try:
         localizer = load_localizer(
-            options.model, model_folders(options.home), device=options.device
+            options.model,
+            model_folders(options.home),
+            ExtractorSettings(device=options.device, precision=options.precision),
+            speed=options.speed,
         )
     except PipelineError as error:
         for path in options.files:

@@ -24,7 +24,7 @@ LOWEST_RAW_SCORE = -1.0
 
 @dataclass(frozen=True, slots=True)
 class FeatureOptions:
-    """The parsed command line; ``output`` None means stdout.
+    """The parsed command line; ``output`` None means stdout, an empty ``speed`` the model's own.
 
     ``keep_all`` leaves nothing out for its score, as a ranking measure wants it.
     """
@@ -32,6 +32,7 @@ class FeatureOptions:
     features: Path
     subset: str | None
     model: str
+    speed: str
     output: Path | None
     keep_all: bool
     home: Path
@@ -63,7 +64,7 @@ def run_localize_features(
 
 
 def _results(options: FeatureOptions) -> dict[str, Any]:
-    model = find_model(options.model, model_folders(options.home))
+    model = find_model(options.model, model_folders(options.home), options.speed)
     folder = open_features(options.features)
     videos = [
         video
