@@ -1,29 +1,34 @@
 """Measures the way from a video file to features: published recipe, two streams, real size.
 
-Run as ``python -m bench.path [--data DIR] [--json PATH]``. Weights are random and of the
-published size: what is measured is time and memory, not meaning. The run happens in a process of
-its own, so that drawing the input does not count.
+    python -m bench.path [--data DIR] [--json PATH]
+
+Weights are random and of the published size: what is measured is time and memory, not meaning.
+Every run happens in a process of its own, so that drawing the input does not count. Between two
+runs of today's code stands one of the first release, and one of the first release with OpenCV's
+flow in the place of the kernel: the ratios are of real-time factors, ours being the mean of two.
 """
 
 import argparse
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
-from bench.report import BenchReport
+from bench.first_release import FirstRelease
+from bench.report import BenchReport, Figure
 from models.backbones.registry import random_weights
 from models.catalog import published_recipe
 from models.decode import VideoSource
 from models.errors import InputError
 from models.features import ExtractorSettings, FeatureExtractor
 from models.synthetic import VideoSpec, draw_frames, encode_video, plan_video
-from models.types import ByteArray, MediaWarning, Progress, VideoFacts
+from models.types import ByteArray, MediaWarning, VideoFacts
 
-CLIP_SECONDS = 60.0
+CLIP_SECONDS = 64.0  # one whole chunk
+OPENCV_SECONDS = 5.12
 CLIP_FPS = 25.0
 CLIP_WIDTH_PX = 340
 CLIP_HEIGHT_PX = 256
@@ -40,32 +45,15 @@ class RunSettings:
         path: of the video.
         seconds: of it that are computed, from its start.
         num_threads: of flow and backbones.
-        precision: of the backbones.
+        precision: of the backbones; see `ExtractorSettings`.
+        device: of flow and backbones.
     """
 
     path: Path
     seconds: float
     num_threads: int
     precision: str
-
-
-@dataclass
-class StageClock:
-    """Adds up the time spent in each stage; a progress callback.
-
-    Decoding runs ahead in its own process, so its share is the time spent waiting for it.
-    """
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    _stage: str = ""
-    _since: float = 0.0
-
-    def __call__(self, progress: Progress) -> None:
-        """Book the time since the last call on the stage that was then begun."""
-        now = time.perf_counter()
-        if self._stage:
-            self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._since
-        self._stage, self._since = progress.stage, now
+    device: str = "cpu"
 
 
 class Excerpt:
@@ -105,24 +93,25 @@ def child_processes() -> list[str]:
     ]
 
 
-def run_once(settings: RunSettings) -> dict[str, float | str | None]:
+def run_once(settings: RunSettings) -> dict[str, Figure]:
     """Extract features of one video and return the figures."""
     recipe = published_recipe()
     started = time.perf_counter()
     extractor = FeatureExtractor(
         recipe,
         random_weights(recipe),
-        ExtractorSettings(num_threads=settings.num_threads, precision=settings.precision),
+        ExtractorSettings(
+            device=settings.device, num_threads=settings.num_threads, precision=settings.precision
+        ),
     )
     loading_seconds = time.perf_counter() - started
     idle_mb = peak_resident_mb()
-    clock = StageClock()
     cpu_started = time.process_time()
     started = time.perf_counter()
     with VideoSource(settings.path, fps=recipe.fps, short_side_px=recipe.short_side_px) as source:
         opening_seconds = time.perf_counter() - started
         excerpt = Excerpt(source, settings.seconds)
-        features = extractor.extract(excerpt, on_progress=clock)
+        features = extractor.extract(excerpt)
         decoder_mb = sum(peak_resident_mb(child) or 0.0 for child in child_processes())
     wall_seconds = time.perf_counter() - started
     cpu_seconds = time.process_time() - cpu_started
@@ -138,7 +127,8 @@ def run_once(settings: RunSettings) -> dict[str, float | str | None]:
         "cpu_seconds": cpu_seconds,
         "loading_seconds": loading_seconds,
         "opening_seconds": opening_seconds,
-        **{f"{stage}_seconds": seconds for stage, seconds in clock.seconds.items()},
+        # Of all lanes together; the rest of the wall is waiting for frames and the ends of chunks.
+        **{f"{stage}_lane_seconds": seconds for stage, seconds in extractor.busy_seconds.items()},
         "num_snippets": len(features.values),
         "num_threads": settings.num_threads,
         **features.computed_with,
@@ -176,6 +166,35 @@ def first_usable(folder: Path) -> Path:
     raise SystemExit(message)
 
 
+def _in_a_process(settings: RunSettings) -> dict[str, Figure]:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return dict(pool.submit(run_once, settings).result())
+
+
+def _compare(
+    first: FirstRelease, settings: RunSettings, before: Mapping[str, Figure]
+) -> dict[str, Figure]:
+    """Run the first release, with its kernel and with OpenCV's flow, and today's code once more."""
+    released = first.run(settings.path, settings.seconds, settings.num_threads, "native")
+    # OpenCV takes most of a second per pair; a few windows tell its speed.
+    short = min(settings.seconds, OPENCV_SECONDS)
+    opencv = first.run(settings.path, short, settings.num_threads, "opencv")
+    after = _in_a_process(settings)
+    factors = [float(str(one["realtime_factor"])) for one in (before, after)]
+    ours = sum(factors) / len(factors)
+    first_factor = released["seconds"] / released["wall_seconds"]
+    opencv_factor = opencv["seconds"] / opencv["wall_seconds"]
+    return {
+        "realtime_factor": ours,
+        "realtime_factor_runs": list(factors),
+        "ratio_first_release": ours / first_factor,
+        "ratio_opencv_fp32": ours / opencv_factor,
+        "first_release_realtime_factor": first_factor,
+        "opencv_fp32_realtime_factor": opencv_factor,
+        "opencv_fp32_seconds": opencv["seconds"],
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the bench."""
     parser = argparse.ArgumentParser(prog="python -m bench.path", description=__doc__)
@@ -183,7 +202,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--seconds", type=float, default=CLIP_SECONDS, help="of the video")
     parser.add_argument("--threads", type=int, default=2, help="of flow and backbones")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--alone", action="store_true", help="without the first release")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
         if options.data is not None:
@@ -195,9 +216,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"a drawn video, {options.seconds:g} s, {CLIP_WIDTH_PX}x{CLIP_HEIGHT_PX} px, "
                 f"{CLIP_FPS:g} fps, H.264"
             )
-        settings = RunSettings(path, options.seconds, options.threads, options.precision)
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            figures = pool.submit(run_once, settings).result()
+        settings = RunSettings(
+            path, options.seconds, options.threads, options.precision, options.device
+        )
+        figures = _in_a_process(settings)
+        first = None if options.alone else FirstRelease.export(Path(scratch))
+        if first is not None:
+            figures = {**figures, **_compare(first, settings, figures)}
     source = f"{origin}; random weights of the published size"
     BenchReport("path", source, figures).publish(options.json)
 
