@@ -109,7 +109,7 @@ def build(
     run = _Build(folder, BundledSettings(), processes)
     weights = folder / "weights"
     if keep_exact:
-        recipe, accuracy = load_card(PACKAGE_FOLDER).recipe, {}
+        recipe = load_card(PACKAGE_FOLDER).recipe
         weights.mkdir(parents=True, exist_ok=True)
         for stream in STREAMS:
             shutil.copyfile(_weights_file(PACKAGE_FOLDER, stream), _weights_file(weights, stream))

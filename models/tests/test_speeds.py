@@ -38,6 +38,7 @@ def test_exact_is_the_recipe_itself_and_the_others_are_other_recipes():
     assert recipe_at(recipe, EXACT) is recipe
     assert len({recipe_at(recipe, speed).digest for speed in SPEEDS}) == len(SPEEDS)
     fast = recipe_at(recipe, FAST)
+    assert fast.flow is not None
     assert replace(fast, flow=recipe.flow) == recipe
     assert (fast.flow.clip_px, fast.flow.quantize) == (recipe.flow.clip_px, recipe.flow.quantize)
     require_recipe(fast.flow)
