@@ -5,7 +5,7 @@
 
 namespace kinetag::tvl1 {
 
-Kernels avx2_kernels() { return {"avx2", build_pyramid, solve, median}; }
+Kernels avx2_kernels() { return {"avx2", KINETAG_PLANAR_TAPS != 0, build_pyramid, solve, median}; }
 
 }  // namespace kinetag::tvl1
 

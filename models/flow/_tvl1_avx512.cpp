@@ -5,7 +5,7 @@
 
 namespace kinetag::tvl1 {
 
-Kernels avx512_kernels() { return {"avx512", build_pyramid, solve, median}; }
+Kernels avx512_kernels() { return {"avx512", KINETAG_PLANAR_TAPS != 0, build_pyramid, solve, median}; }
 
 }  // namespace kinetag::tvl1
 

@@ -3,6 +3,6 @@
 
 namespace kinetag::tvl1 {
 
-Kernels baseline_kernels() { return {"baseline", build_pyramid, solve, median}; }
+Kernels baseline_kernels() { return {"baseline", KINETAG_PLANAR_TAPS != 0, build_pyramid, solve, median}; }
 
 }  // namespace kinetag::tvl1

@@ -45,7 +45,7 @@ class NativeFlowEngine:
         require_recipe(recipe)
         num_frames, height, width = grey.shape
         wanted = require_region(region, height, width)
-        flow = np.empty((num_frames - 1, height, width, 2), np.float32)
+        flow = np.empty((num_frames - 1, wanted.height, wanted.width, 2), np.float32)
         solver = _tvl1.Solver(
             tau=recipe.tau,
             lambda_=recipe.lambda_,
@@ -60,8 +60,9 @@ class NativeFlowEngine:
             processor=self.processor,
         )
         try:
-            solver.solve(np.ascontiguousarray(grey), flow, self.num_threads)
+            corner = (wanted.top, wanted.left)
+            solver.solve(np.ascontiguousarray(grey), flow, self.num_threads, corner)
         except MemoryError as error:
             message = f"Memory ran out for the flow of {width}x{height} frames; use smaller ones."
             raise OutOfMemory(message) from error
-        return wanted.cut(flow)
+        return flow

@@ -271,6 +271,6 @@ class TestChoice:
             num_warps=5, inner_iterations=30, outer_iterations=10, median=True,
         )  # fmt: skip
         frames = np.zeros((3, 20, 20), np.uint8)
-        for shape in ((3, 20, 20, 2), (2, 20, 19, 2), (2, 20, 20, 3)):
+        for shape in ((3, 20, 20, 2), (2, 20, 21, 2), (2, 20, 20, 3)):
             with pytest.raises(ValueError, match="flow array"):
                 solver.solve(frames, np.empty(shape, np.float32), 1)
