@@ -74,7 +74,7 @@ def localize(  # noqa: PLR0913 - a command line's options are its parameters
     ] = "auto",
     precision: Annotated[
         Literal["auto", "fp32", "bf16"],
-        typer.Option(help="Of the backbones; auto: bf16 where the hardware multiplies it."),
+        typer.Option(help="Of the backbones; auto: bf16 where it is fast and exact enough."),
     ] = "auto",
     json_: Annotated[
         bool, typer.Option("--json", help="For machines: errors as JSON in the place of results.")

@@ -59,8 +59,8 @@ class ExtractorSettings:
     Attributes:
         device: of the backbones, as torch names it.
         batch_size: windows per pass of the backbone; 0 chooses by device.
-        precision: of the backbones: ``fp32``, ``bf16``, or ``auto``: bf16 where the device
-            multiplies it natively.
+        precision: of the backbones: ``fp32``, ``bf16``, or ``auto``: see
+            `models.backbones.precision`.
         flow_implementation: see `models.flow.tvl1.build_flow_engine`.
         num_threads: for flow and backbones together; 0 takes every processor.
     """
@@ -104,7 +104,9 @@ class FeatureExtractor:
         self.recipe = recipe
         self._settings = settings if settings is not None else ExtractorSettings()
         self._device = torch.device(self._settings.device)
-        self._precision = choose_precision(self._settings.precision, self._settings.device)
+        self._precision = choose_precision(
+            self._settings.precision, self._settings.device, recipe.width
+        )
         self._dtype = DTYPES[self._precision]
         on_cpu = self._device.type == "cpu"
         self._batch_size = self._settings.batch_size or (CPU_BATCH if on_cpu else GPU_BATCH)
