@@ -13,6 +13,7 @@ from sqlalchemy import select
 from models.errors import Cancelled, DiskFull, OutOfMemory, UnreadableVideo
 from models.types import Progress
 from service.errors import DatabaseUnavailable
+from service.jobs.arithmetic import REBASE_SECONDS
 from service.jobs.queue import TaskQueue
 from service.jobs.records import JobRecord, Record, ResultRecord, TaskRecord, VideoRecord
 from service.jobs.store import create_engine_for, reading, transaction
@@ -21,7 +22,7 @@ from workers.devicelock import DeviceLock
 from workers.lease import LeaseSettings
 from workers.queue_views import has_claimable_task, is_unwanted
 from workers.runtime import Ending, Runtime, run_available, run_task
-from workers.work import FinishedChunk, FinishedVideo, PlannedVideo
+from workers.work import FinishedChunk, FinishedVideo, PlannedVideo, Unable
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 QUICK = LeaseSettings(
@@ -46,6 +47,7 @@ class FakeEngine:
     """Plays a job of three chunks; ``actions`` replaces what a kind of task does."""
 
     num_chunks: int = 3
+    own: dict[str, str] = field(default_factory=lambda: {"kind": "x"})
     actions: dict[str, Any] = field(default_factory=dict)
     runs: list[tuple[str, int, int]] = field(default_factory=list)
     rests: int = 0
@@ -57,9 +59,11 @@ class FakeEngine:
         if task.kind in self.actions:
             return self.actions[task.kind](work, on_progress, should_stop)
         if task.kind == "plan":
-            return PlannedVideo(self.num_chunks, {"duration": 1.0}, frozenset())
+            return PlannedVideo(self.num_chunks, {"duration": 1.0}, frozenset(), self.own)
+        if task.kind == "chunk" and task.computed_with != self.own:
+            return Unable(self.own)
         if task.kind == "chunk":
-            return FinishedChunk(computed=True)
+            return FinishedChunk(True, self.own)
         return FinishedVideo({"segments": []}, None)
 
     def rest(self):
@@ -80,10 +84,10 @@ class World:
         self.drain = False
         self.runtime = self.make_runtime("worker-1")
 
-    def make_runtime(self, owner):
+    def make_runtime(self, owner, engine=None):
         return Runtime(
             queue=self.queue,
-            engine=self.engine,
+            engine=engine or self.engine,
             lock=DeviceLock(self.folder, owner),
             blobs=self.blobs,
             draining=lambda: self.drain,
@@ -181,6 +185,58 @@ def test_one_call_carries_a_job_from_plan_to_result(world):
     assert [result.activations_key for result in world.results()] == [None]
 
 
+def test_what_is_kept_open_between_tasks_is_closed_when_there_are_none(world):
+    run_available(world.runtime, None)
+    assert world.engine.rests == 1
+    world.drain = True
+    run_available(world.runtime, None)
+    assert world.engine.rests == 2
+
+
+def test_worker_that_computes_otherwise_leaves_the_chunks_to_others(world):
+    assert run_task(world.runtime, None) is Ending.DONE
+    other = FakeEngine(own={"kind": "y"})
+    stranger = world.make_runtime("worker-2", other)
+    assert run_task(stranger, None) is Ending.DECLINED
+    assert run_available(stranger, None) == 0, "it would spin"
+    assert not has_claimable_task(world.database, world.clock, "worker-2")
+    assert has_claimable_task(world.database, world.clock, "worker-1")
+    assert run_available(world.runtime, None) == 4
+    assert world.job().status == "succeeded"
+    assert world.job().computed_with == {"kind": "x"}
+
+
+def test_worker_left_alone_computes_all_in_its_own_way(world):
+    assert run_task(world.runtime, None) is Ending.DONE
+    assert run_task(world.runtime, None) is Ending.DONE
+    other = FakeEngine(own={"kind": "y"})
+    stranger = world.make_runtime("worker-2", other)
+    assert run_available(stranger, None) == 1
+    world.clock.advance(REBASE_SECONDS)
+    assert run_available(stranger, None) == 4
+    assert world.job().status == "succeeded"
+    assert world.job().computed_with == {"kind": "y"}
+    indices = [index for kind, index, _ in other.runs if kind == "chunk"]
+    assert sorted(set(indices)) == [0, 1, 2], "also the one that was done otherwise"
+
+
+def test_chunk_finished_after_its_job_was_rebased_does_not_count(world):
+    assert run_task(world.runtime, None) is Ending.DONE
+    other = world.make_runtime("worker-2", FakeEngine(own={"kind": "y"}))
+
+    def slow(work, on_progress, should_stop):
+        world.engine.actions.clear()
+        world.clock.advance(REBASE_SECONDS)
+        world.queue.expire_leases()
+        run_available(other, None)
+        return FinishedChunk(True, {"kind": "x"})
+
+    world.engine.actions["chunk"] = slow
+    assert run_task(world.runtime, None) is Ending.DROPPED
+    assert world.job().computed_with == {"kind": "y"}
+    assert len(world.results()) == 1
+
+
 def test_activations_are_stored_beside_the_result(world):
     finished = FinishedVideo({"segments": []}, {"classes": []})
     world.engine.actions["join"] = lambda *_: finished
@@ -226,7 +282,7 @@ def test_device_shows_what_it_is_held_for(world):
 
     def look(work, on_progress, should_stop):
         seen.append(DeviceLock(world.folder, "worker-1").occupancy())
-        return PlannedVideo(1, {}, frozenset())
+        return PlannedVideo(1, {}, frozenset(), {})
 
     world.engine.actions["plan"] = look
     run_available(world.runtime, None)
@@ -241,7 +297,7 @@ def test_lease_taken_over_means_the_late_result_is_dropped(world):
         world.engine.actions.pop("plan")
         world.clock.advance(61)
         assert run_task(rival, "task_1") is Ending.DONE
-        return PlannedVideo(99, {}, frozenset())
+        return PlannedVideo(99, {}, frozenset(), {})
 
     world.engine.actions["plan"] = slow
     assert run_task(world.runtime, "task_1") is Ending.DROPPED
