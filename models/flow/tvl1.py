@@ -24,7 +24,7 @@ class FlowEngine(Protocol):
     """Computes optical flow.
 
     Attributes:
-        name: ``native`` or ``opencv``.
+        name: ``native``, ``opencv`` or ``gpu``.
         version: of the implementation; recorded in ``computed_with``.
         num_threads: how many threads one call of `compute` uses.
     """
@@ -59,20 +59,28 @@ class FlowEngine(Protocol):
         ...
 
 
-def build_flow_engine(implementation: str = "auto", num_threads: int = 0) -> FlowEngine:
+def build_flow_engine(
+    implementation: str = "auto", num_threads: int = 0, device: str = "cuda"
+) -> FlowEngine:
     """Return a flow engine.
 
     Args:
-        implementation: ``native``, ``opencv``, or ``auto``: the native one where it was built,
-            otherwise OpenCV with one `NativeFlowMissing` warning.
+        implementation: ``native``, ``opencv``, ``gpu``, or ``auto``: the native one where it was
+            built, otherwise OpenCV with one `NativeFlowMissing` warning.
         num_threads: threads of one call; 0 takes every usable processor.
+        device: of ``gpu``, as torch names it; the others run on the processor.
 
     Raises:
         ContractViolation: the implementation is unknown or not installed.
     """
-    if implementation not in ("auto", "native", "opencv"):
-        message = f"The flow implementation is auto, native or opencv, got {implementation!r}."
+    if implementation not in ("auto", "native", "opencv", "gpu"):
+        message = f"The flow implementation is auto, native, opencv or gpu, got {implementation!r}."
         raise ContractViolation(message)
+    if implementation == "gpu":
+        # Imported here because torch takes seconds to load and the others do without it.
+        from models.flow.tvl1_gpu import GpuFlowEngine
+
+        return GpuFlowEngine(device)
     if implementation != "opencv":
         # Imported here because either implementation may be missing from an installation.
         try:
