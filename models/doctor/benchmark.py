@@ -17,13 +17,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from models.backbones.precision import choose_precision
 from models.backbones.registry import random_weights
 from models.catalog import published_recipe
 from models.decode import VideoSource
 from models.doctor.estimate import estimated_recipes
 from models.doctor.processes import STEP_KEY
-from models.features import ExtractorSettings, FeatureExtractor
+from models.features import MAX_CPU_LANES, ExtractorSettings, FeatureExtractor
 from models.flow.frames import Region
 from models.flow.tvl1 import FlowEngine, build_flow_engine
 from models.recipe import FeatureRecipe
@@ -134,21 +133,20 @@ def measure_backbone(
 ) -> tuple[float, str]:
     """Return windows per second of one stream (RGB) with random weights, and the precision."""
     alone = replace(recipe, streams=("rgb",), flow=None)
-    settings = ExtractorSettings(
-        device=device, num_threads=num_threads, precision=choose_precision("auto", device)
-    )
+    settings = ExtractorSettings(device=device, num_threads=num_threads)
     extractor = FeatureExtractor(alone, random_weights(alone), settings)
-    batch = int(extractor.computed_with["batch_size"])
+    # A turn keeps every lane busy once.
+    lanes = min(num_threads, MAX_CPU_LANES) if device == "cpu" else 1
+    turn = lanes * int(extractor.computed_with["batch_size"])
 
-    def run(batches: int) -> float:
-        source = DrawnSource(frames, alone, batches * batch)
+    def run(turns: int) -> float:
+        source = DrawnSource(frames, alone, turns * turn)
         started = time.perf_counter()
         extractor.extract_chunk(source, 0)
         return time.perf_counter() - started
 
-    most = alone.chunk_snippets // batch
-    run(1)  # the first pass chooses kernels and fills caches
-    return batch * _rate(run, 1, most, seconds), extractor.computed_with["precision"]
+    rate = _rate(run, 1, max(1, alone.chunk_snippets // turn), seconds)
+    return turn * rate, extractor.computed_with["precision"]
 
 
 def measure_decode(drawn: ByteArray, seconds: float) -> float:
