@@ -6,15 +6,13 @@ kernels, versions, the kind of processor. Two are the same when all of that is.
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 Arithmetic = Mapping[str, str]
 
 GIVEN_KEYS = ("arithmetic", "torch", "device", "cpu")
 """What no setting of a worker changes."""
-
-PLAIN_PRECISION = "fp32"
-"""Every machine can do it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +23,25 @@ class Adjustment:
     batch_size: int
 
 
-def adjustment(wanted: Arithmetic, own: Arithmetic) -> Adjustment | None:
+def adjustment(
+    wanted: Arithmetic, own: Arithmetic, precisions: AbstractSet[str]
+) -> Adjustment | None:
     """Return settings that may turn this machine's own arithmetic into the one that is wanted.
 
-    Whether they do is seen from what the extractor then says of itself. None: they cannot. A
-    precision above ``fp32`` that this machine did not choose itself has no hardware here, and
-    emulated it would give other numbers under the same name.
+    Args:
+        wanted: by the job.
+        own: of this machine by default.
+        precisions: that this machine has hardware for; emulated, one of them could give other
+            numbers under the same name.
+
+    Returns:
+        None where no settings can do it. Whether those returned do is seen from what the
+        extractor then says of itself.
     """
     if any(wanted.get(key) != own.get(key) for key in GIVEN_KEYS):
         return None
     precision = wanted.get("precision", "")
-    if precision not in {PLAIN_PRECISION, own.get("precision")}:
+    if precision not in precisions:
         return None
     batch_size = wanted.get("batch_size", "")
     if not batch_size.isdecimal() or int(batch_size) < 1:

@@ -75,10 +75,12 @@ class _Known:
 
     Attributes:
         own: its arithmetic by default.
+        precisions: that the device has hardware for.
         refused: arithmetics that no settings gave, though some might have.
     """
 
     own: Arithmetic
+    precisions: frozenset[str]
     refused: list[Arithmetic] = field(default_factory=list)
 
 
@@ -182,7 +184,7 @@ class LocalizerEngine:
         known = self._known[model]
         if wanted is None or wanted == known.own:
             return self._localizer(model)
-        adjusted = adjustment(wanted, known.own)
+        adjusted = adjustment(wanted, known.own, known.precisions)
         if adjusted is None or wanted in known.refused:
             return None
         localizer = self._localizer(model, adjusted)
@@ -213,8 +215,17 @@ class LocalizerEngine:
             if adjusted is None:
                 known = self._known.get(model)
                 if known is None or known.own != localizer.computed_with:
-                    self._known[model] = _Known(localizer.computed_with)
+                    precisions = _native_precisions(self._settings.device)
+                    self._known[model] = _Known(localizer.computed_with, precisions)
         return loaded.localizer
+
+
+def _native_precisions(device: str) -> frozenset[str]:
+    from models.backbones.precision import has_native_bf16  # noqa: PLC0415 - loads torch
+    from models.pipeline import choose_device  # noqa: PLC0415 - loads torch
+
+    native = {"fp32", "bf16"} if has_native_bf16(choose_device(device)) else {"fp32"}
+    return frozenset(native)
 
 
 def _finished(result: LocalizationResult) -> FinishedVideo:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+import models.backbones.precision
 import models.pipeline
 from models.errors import Cancelled
 from models.feature_store import ChunkFeatures, LocalFeatureStore
@@ -45,12 +46,12 @@ def arithmetic_of(settings):
     ],
 )
 def test_what_settings_may_bring_about(wanted, expected):
-    assert adjustment(wanted, OWN) == expected
+    assert adjustment(wanted, OWN, {"fp32", "bf16"}) == expected
 
 
 def test_precision_without_hardware_is_not_emulated():
-    assert adjustment(OWN, PLAIN) is None
-    assert adjustment(PLAIN, OWN) is not None
+    assert adjustment(OWN, PLAIN, {"fp32"}) is None
+    assert adjustment(OWN, PLAIN, {"fp32", "bf16"}) == Adjustment("bf16", 4)
 
 
 kinds = st.sampled_from([OWN, PLAIN, OLDER])
@@ -125,8 +126,9 @@ class World:
     def __init__(self, folder, monkeypatch):
         self.opened, self.hashes, self.loaded, self.failing = [], [], [], None
         monkeypatch.setattr(models.pipeline, "load_localizer", self._load)
+        monkeypatch.setattr(models.backbones.precision, "has_native_bf16", lambda device: True)
         self.store = LocalFeatureStore(folder)
-        self.engine = LocalizerEngine(EngineSettings((), folder))
+        self.engine = LocalizerEngine(EngineSettings((), folder, "cpu"))
 
     def _load(self, model, folders, settings):
         self.loaded.append((model, settings.precision, settings.batch_size))
