@@ -65,7 +65,7 @@ class Deployment:
     folder: Path
     num_workers: int
     url: str
-    marks: list[int] = field(default_factory=list)
+    model: str
 
     def run(self, video: Path, number: int) -> list[Moment]:
         """Submit a video and wait for its result; return what happened.
@@ -81,7 +81,7 @@ class Deployment:
         with httpx2.Client(base_url=self.url, timeout=120) as client:
             with copy.open("rb") as file:
                 answer = client.post(
-                    "/v1/jobs", files={"video": (copy.name, file)}, data={"model": MODEL}
+                    "/v1/jobs", files={"video": (copy.name, file)}, data={"model": self.model}
                 )
             copy.unlink()
             location = answer.raise_for_status().headers["location"]
@@ -107,7 +107,7 @@ class Deployment:
 
 
 @contextmanager
-def deployed(folder: Path, num_workers: int, log: Path) -> Iterator[Deployment]:
+def deployed(folder: Path, num_workers: int, model: str) -> Iterator[Deployment]:
     """Run `kinetag up` until the block ends.
 
     Raises:
@@ -117,6 +117,7 @@ def deployed(folder: Path, num_workers: int, log: Path) -> Iterator[Deployment]:
         sys.executable, "-m", "kinetag", "up", "--data", str(folder), "--port", "0",
         "--broker", "none", "--device", "cpu", "--workers", str(num_workers), "--threads", "1",
     ]  # fmt: skip
+    log = folder.with_suffix(".log")
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
             command,
@@ -127,7 +128,7 @@ def deployed(folder: Path, num_workers: int, log: Path) -> Iterator[Deployment]:
             start_new_session=True,
         )
     try:
-        yield Deployment(folder, num_workers, _await_url(process, folder, log))
+        yield Deployment(folder, num_workers, _await_url(process, folder, log), model)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -230,7 +231,7 @@ def draw_input(path: Path, num_chunks: int) -> None:
     encode_video(draw_frames(plan_video(spec)), path, fps=FPS, codec="h264")
 
 
-def measure(folder: Path, num_chunks: int, repeats: int) -> dict[str, Any]:
+def measure(folder: Path, model: str, num_chunks: int, repeats: int) -> dict[str, Any]:
     """Run one and two workers in turn and return the figures."""
     video, short = folder / "long.mp4", folder / "short.mp4"
     draw_input(video, num_chunks)
@@ -239,7 +240,7 @@ def measure(folder: Path, num_chunks: int, repeats: int) -> dict[str, Any]:
     stages = {1: StageTimes(), 2: StageTimes()}
     with ExitStack() as stack:
         services = [
-            stack.enter_context(deployed(folder / f"data-{count}", count, folder / f"{count}.log"))
+            stack.enter_context(deployed(folder / f"data-{count}", count, model))
             for count in (1, 2)
         ]
         for service in services:
@@ -267,20 +268,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the bench."""
     parser = argparse.ArgumentParser(prog="python -m bench.spread", description=__doc__)
     parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--model", default=MODEL, help="NAME[@VERSION][:SPEED]")
     parser.add_argument("--chunks", type=int, default=8, help="of the video; even")
     parser.add_argument("--repeats", type=int, default=3, help="of both")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         figures = {
-            **measure(folder, options.chunks, options.repeats),
+            **measure(folder, options.model, options.chunks, options.repeats),
             **claim_seconds(folder),
             **opening_seconds(folder),
             **joining_seconds(folder),
         }
     source = (
         f"a drawn video of {options.chunks} chunks, {WIDTH_PX}x{HEIGHT_PX} px, {FPS:g} fps, "
-        f"model {MODEL}, one thread per worker"
+        f"model {options.model}, one thread per worker"
     )
     BenchReport("spread", source, figures).publish(options.json)
 
