@@ -78,7 +78,7 @@ struct Workspace {
   float* rows;          // kScratchRows rows
 };
 
-inline constexpr int kScratchRows = 12;
+inline constexpr int kScratchRows = 18;
 
 struct Kernels {
   const char* name;

@@ -41,6 +41,7 @@ KINETAG_INLINE int at_most(int a, int b) { return a < b ? a : b; }
 KINETAG_INLINE int at_least(int a, int b) { return a > b ? a : b; }
 
 KINETAG_INLINE Vec load(const float* p) { return *reinterpret_cast<const VecView*>(p); }
+KINETAG_INLINE IntVec load(const std::int32_t* p) { return *reinterpret_cast<const IntView*>(p); }
 KINETAG_INLINE void store(float* p, Vec v) { *reinterpret_cast<VecView*>(p) = v; }
 KINETAG_INLINE void store(std::int32_t* p, IntVec v) { *reinterpret_cast<IntView*>(p) = v; }
 KINETAG_INLINE Vec splat(float value) { return Vec{} + value; }

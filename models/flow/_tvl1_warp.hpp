@@ -11,6 +11,7 @@
 
 namespace {
 
+using kinetag::tvl1::kTapBorder;
 using kinetag::tvl1::Level;
 using kinetag::tvl1::Workspace;
 
@@ -19,16 +20,27 @@ constexpr float kCubicSlope = -0.75f;
 // Gradients whose square is not above this count as flat. Source: OpenCV tvl1flow, estimateV.
 constexpr float kFlatGradient = 1.1920929e-07f;
 
+// Weights of the pixels at -1, 0, 1, 2 for a place t past pixel 0, 0 <= t < 1; they add up to one.
 KINETAG_INLINE void cubic_weights(Vec t, Vec* w) {
   const float a = kCubicSlope;
-  const Vec one_minus = 1.0f - t;
-  w[0] = (((t + 1.0f) * a - 5.0f * a) * (t + 1.0f) + 8.0f * a) * (t + 1.0f) - 4.0f * a;
+  const Vec rest = 1.0f - t;
+  const Vec outer = a * t * rest;
+  w[0] = outer * rest;
   w[1] = ((a + 2.0f) * t - (a + 3.0f)) * t * t + 1.0f;
-  w[2] = ((a + 2.0f) * one_minus - (a + 3.0f)) * one_minus * one_minus + 1.0f;
-  w[3] = 1.0f - w[0] - w[1] - w[2];
+  w[3] = outer * t;
+  w[2] = 1.0f - w[0] - w[1] - w[3];
 }
 
-// Where a vector of the flow points to: whole coordinates and bicubic weights.
+// Where a row of the flow points to: whole pixels and the way on from them. It is found for a whole
+// row before the row is sampled, so that no address waits for the arithmetic before it.
+struct Landings {
+  std::int32_t* x;
+  std::int32_t* y;
+  float* past_x;
+  float* past_y;
+};
+
+// The same of one vector, with bicubic weights in place of the fractions.
 struct Landing {
   IntVec x;
   IntVec y;
@@ -41,25 +53,40 @@ struct Sample {
   Vec value[3];
 };
 
-// Where the row starts and what the flow has to be multiplied with to be in pixels.
-struct Departure {
-  float x;
-  float y;
-  float to_pixels;
-};
-
-KINETAG_INLINE Landing locate(const Level& level, const Departure& from, Vec column, Vec u1,
-                              Vec u2) {
-  const Vec at_x = column + from.x + from.to_pixels * u1;
-  const Vec at_y = from.y + from.to_pixels * u2;
+void locate_row(const Level& level, int y, float to_pixels, const float* u1, const float* u2,
+                const Landings& to) {
+  Vec column{};
+  for (int i = 0; i < kLanes; ++i) column[i] = static_cast<float>(i);
   const Vec first = splat(-3.0f);
-  const Vec in_x = lowest(highest(at_x, first), splat(static_cast<float>(level.width + 1)));
-  const Vec in_y = lowest(highest(at_y, first), splat(static_cast<float>(level.height + 1)));
+  const Vec last_x = splat(static_cast<float>(level.width + 1));
+  const Vec last_y = splat(static_cast<float>(level.height + 1));
+  const float row = static_cast<float>(level.top + y);
+  for (int x = 0; x < level.window_width; x += kLanes) {
+    const Vec at_x = column + static_cast<float>(level.left + x) + to_pixels * load(u1 + x);
+    const Vec at_y = row + to_pixels * load(u2 + x);
+    const Vec in_x = lowest(highest(at_x, first), last_x);
+    const Vec in_y = lowest(highest(at_y, first), last_y);
+    const IntVec whole_x = floor_to_int(in_x);
+    const IntVec whole_y = floor_to_int(in_y);
+    store(to.x + x, whole_x);
+    store(to.y + x, whole_y);
+    store(to.past_x + x, in_x - __builtin_convertvector(whole_x, Vec));
+    store(to.past_y + x, in_y - __builtin_convertvector(whole_y, Vec));
+  }
+  // Beyond the window's last column the flow means nothing; look where the last one does.
+  const int width = level.window_width;
+  for (int x = width; x % kLanes != 0; ++x) {
+    to.x[x] = to.x[width - 1];
+    to.y[x] = to.y[width - 1];
+  }
+}
+
+KINETAG_INLINE Landing take_landing(const Landings& all, int x) {
   Landing to;
-  to.x = floor_to_int(in_x);
-  to.y = floor_to_int(in_y);
-  cubic_weights(in_x - __builtin_convertvector(to.x, Vec), to.wx);
-  cubic_weights(in_y - __builtin_convertvector(to.y, Vec), to.wy);
+  to.x = load(all.x + x);
+  to.y = load(all.y + x);
+  cubic_weights(load(all.past_x + x), to.wx);
+  cubic_weights(load(all.past_y + x), to.wy);
   return to;
 }
 
@@ -68,9 +95,15 @@ KINETAG_INLINE Landing locate(const Level& level, const Departure& from, Vec col
 // Most rows a vector may touch before its pixels are taken one by one: measured, about where both
 // ways take the same time.
 constexpr int kMostRows = 16;
-// What two vectors of a row hold: the pixels of a vector may land this much further apart.
+// Two vectors of a row hold what pixels need that land at most so far to the left and to the right
+// of where the first pixel lands; on the right there are the vector's own width and as much again.
+constexpr int kLeftSlack = 6;
 constexpr int kWidestLanding = 2 * kLanes - 4;
 
+KINETAG_INLINE bool all_at_most(IntVec a, int bound) {
+  const __m512i limit = _mm512_set1_epi32(bound);
+  return _mm512_cmpgt_epu32_mask(reinterpret_cast<__m512i>(a), limit) == 0;
+}
 KINETAG_INLINE int lowest_lane(IntVec a) {
   return _mm512_reduce_min_epi32(reinterpret_cast<__m512i>(a));
 }
@@ -81,26 +114,16 @@ KINETAG_INLINE Vec look_up(IntVec index, Vec a, Vec b) {
   return _mm512_permutex2var_ps(a, reinterpret_cast<__m512i>(index), b);
 }
 
-// All pixels of the vector land in the rectangle at (left, top).
-KINETAG_INLINE Sample sample_together(const Level& level, const float* taps, const Landing& to,
-                                      int left, int top, int bottom) {
-  IntVec index[4];
-  for (int i = 0; i < 4; ++i) index[i] = to.x - left + i;
-  Sample sum{};
-  const float* corner = taps + (top - 1) * level.tap_stride + left - 1;
-  for (int row = top - 1; row <= bottom + 2; ++row, corner += level.tap_stride) {
-    const IntVec rank = row + 1 - to.y;  // which of its four rows this is to a pixel
-    Vec weight = keep(rank == 0, to.wy[0]);
-    for (int i = 1; i < 4; ++i) weight = rank == i ? to.wy[i] : weight;
-    for (int channel = 0; channel < 3; ++channel) {
-      const Vec a = load(corner + channel * level.tap_plane);
-      const Vec b = load(corner + channel * level.tap_plane + kLanes);
-      Vec across = to.wx[0] * look_up(index[0], a, b);
-      for (int i = 1; i < 4; ++i) across = fused(to.wx[i], look_up(index[i], a, b), across);
-      sum.value[channel] = fused(weight, across, sum.value[channel]);
-    }
+// Adds one row, from `corner` on, to the sums of the three channels.
+KINETAG_INLINE void add_row(const float* corner, std::ptrdiff_t plane, const IntVec* index,
+                            const Vec* wx, Vec weight, Sample& sum) {
+  for (int channel = 0; channel < 3; ++channel, corner += plane) {
+    const Vec a = load(corner);
+    const Vec b = load(corner + kLanes);
+    Vec across = wx[0] * look_up(index[0], a, b);
+    for (int i = 1; i < 4; ++i) across = fused(wx[i], look_up(index[i], a, b), across);
+    sum.value[channel] = fused(weight, across, sum.value[channel]);
   }
-  return sum;
 }
 
 // One pixel after the other, four columns at a time.
@@ -122,30 +145,43 @@ Sample sample_apart(const Level& level, const float* taps, const Landing& to) {
   return sum;
 }
 
-KINETAG_INLINE Sample sample(const Level& level, const float* taps, Landing to, int valid) {
-  if (valid < kLanes) {
-    // Beyond the window's last column the flow means nothing; look where its first pixel does.
-    for (int lane = valid; lane < kLanes; ++lane) {
-      to.x[lane] = to.x[0];
-      to.y[lane] = to.y[0];
+KINETAG_INLINE Sample sample(const Level& level, const float* taps, const Landings& all, int x) {
+  const Landing to = take_landing(all, x);
+  const int left = at_least(all.x[x] - kLeftSlack, -kTapBorder + 1);
+  IntVec index[4];
+  index[0] = to.x - left;
+  if (!all_at_most(index[0], kWidestLanding)) return sample_apart(level, taps, to);
+  for (int i = 1; i < 4; ++i) index[i] = index[0] + i;
+  Sample sum{};
+  int top = all.y[x];
+  const float* corner = taps + (top - 1) * level.tap_stride + left - 1;
+  if (all_at_most(to.y - top, 0)) {
+    for (int i = 0; i < 4; ++i, corner += level.tap_stride) {
+      add_row(corner, level.tap_plane, index, to.wx, to.wy[i], sum);
     }
+    return sum;
   }
-  const int left = lowest_lane(to.x);
-  const int top = lowest_lane(to.y);
+  top = lowest_lane(to.y);
   const int bottom = highest_lane(to.y);
-  if (highest_lane(to.x) - left > kWidestLanding || bottom - top + 4 > kMostRows) {
-    return sample_apart(level, taps, to);
+  if (bottom - top + 4 > kMostRows) return sample_apart(level, taps, to);
+  corner = taps + (top - 1) * level.tap_stride + left - 1;
+  for (int row = top - 1; row <= bottom + 2; ++row, corner += level.tap_stride) {
+    const IntVec rank = row + 1 - to.y;  // which of its four rows this is to a pixel
+    Vec weight = keep(rank == 0, to.wy[0]);
+    for (int i = 1; i < 4; ++i) weight = rank == i ? to.wy[i] : weight;
+    add_row(corner, level.tap_plane, index, to.wx, weight, sum);
   }
-  return sample_together(level, taps, to, left, top, bottom);
+  return sum;
 }
 
 #else
 
 // Four pixels of four channels per row: one 64-byte load each, summed by the vertical weights
 // first, then the four columns by the horizontal ones.
-KINETAG_INLINE Sample sample(const Level& level, const float* taps, const Landing& to, int valid) {
+KINETAG_INLINE Sample sample(const Level& level, const float* taps, const Landings& all, int x) {
+  const Landing to = take_landing(all, x);
   Sample sum{};
-  for (int lane = 0; lane < at_most(valid, kLanes); ++lane) {
+  for (int lane = 0; lane < kLanes; ++lane) {
     const std::ptrdiff_t stride = level.tap_stride;
     const float* corner = taps + (to.y[lane] - 1) * stride + kTapChannels * (to.x[lane] - 1);
     Sixteen down = to.wy[0][lane] * *reinterpret_cast<const SixteenView*>(corner);
@@ -168,30 +204,33 @@ KINETAG_INLINE Sample sample(const Level& level, const float* taps, const Landin
 // `image0` is the first frame at the window's corner; `scale` is the flow's unit, tau / theta.
 void warp(const Level& level, const float* image0, const float* taps, float reach_per_gradient,
           float scale, Workspace& work) {
-  Vec column{};
-  for (int i = 0; i < kLanes; ++i) column[i] = static_cast<float>(i);
+  const std::ptrdiff_t stride = level.window_stride;
+  float* rows = work.rows + kinetag::tvl1::kRowPadding;
+  const Landings to{reinterpret_cast<std::int32_t*>(rows),
+                    reinterpret_cast<std::int32_t*>(rows + stride), rows + 2 * stride,
+                    rows + 3 * stride};
+  float* const sampled[3] = {rows + 4 * stride, rows + 5 * stride, rows + 6 * stride};
   for (int y = 0; y < level.window_height; ++y) {
-    const std::ptrdiff_t o = y * level.window_stride;
-    Departure from{0.0f, static_cast<float>(level.top + y), 1.0f / scale};
+    const std::ptrdiff_t o = y * stride;
+    locate_row(level, y, 1.0f / scale, work.u[0] + o, work.u[1] + o, to);
     for (int x = 0; x < level.window_width; x += kLanes) {
-      const Vec u1 = load(work.u[0] + o + x);
-      const Vec u2 = load(work.u[1] + o + x);
-      from.x = static_cast<float>(level.left + x);
-      const Landing to = locate(level, from, column, u1, u2);
-      const Sample at = sample(level, taps, to, level.window_width - x);
-      const Vec gx = at.value[1];
-      const Vec gy = at.value[2];
+      const Sample at = sample(level, taps, to, x);
+      for (int i = 0; i < 3; ++i) store(sampled[i] + x, at.value[i]);
+    }
+    for (int x = 0; x < level.window_width; x += kLanes) {
+      const Vec gx = load(sampled[1] + x);
+      const Vec gy = load(sampled[2] + x);
       const Vec square = gx * gx + gy * gy;
       const IntVec slanted = square > kFlatGradient;
-      const Vec length = root(square);
-      const Vec unit = keep(slanted, 1.0f / length);
+      const Vec unit = keep(slanted, inverse_root(square));
       const Vec e1 = gx * unit;
       const Vec e2 = gy * unit;
-      const Vec missing = load(image0 + y * level.stride + x) - at.value[0];
+      const Vec missing = scale * (load(image0 + y * level.stride + x) - load(sampled[0] + x));
+      const Vec along = fused(e1, load(work.u[0] + o + x), e2 * load(work.u[1] + o + x));
       store(work.direction[0] + o + x, e1);
       store(work.direction[1] + o + x, e2);
-      store(work.target + o + x, fused(e1, u1, fused(e2, u2, scale * (missing * unit))));
-      store(work.reach + o + x, keep(slanted, reach_per_gradient * length));
+      store(work.target + o + x, fused(missing, unit, along));
+      store(work.reach + o + x, reach_per_gradient * (square * unit));
     }
   }
 }
