@@ -14,11 +14,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from models.doctor.problems import Problem, find_problems
 from models.doctor.processes import ProbeProcess
 from models.doctor.report import DoctorOptions, StartProbe, examine
-from models.doctor.wording import describe
+from models.doctor.wording import detected, measured
 from service.settings import Settings
 from workers.doctor_deployment import (
     deployment_lines,
@@ -79,15 +80,14 @@ def run_doctor(
 def _print(document: Document, problems: list[Problem]) -> None:
     """Print one line per finding; on a terminal in colour and wrapped, else plain."""
     console = Console()
-    lines = [*describe(document), *deployment_lines(document)]
-    lines.sort(key=lambda line: line[0] == "estimate")  # the answer comes last
+    lines = [*detected(document), *deployment_lines(document), *measured(document)]
     if console.is_terminal:
         table = Table.grid(padding=(0, 2))
         table.add_column(style="bold", no_wrap=True)
         table.add_column()
         for topic, sentence in lines:
-            table.add_row(topic, sentence)
-        console.print(table, markup=False, highlight=False)
+            table.add_row(topic, Text(sentence))
+        console.print(table)
     else:
         width = max(len(topic) for topic, _ in lines)
         for topic, sentence in lines:

@@ -20,7 +20,7 @@ import numpy as np
 from models.backbones.registry import random_weights
 from models.catalog import published_recipe
 from models.decode import VideoSource
-from models.doctor.estimate import estimated_recipes
+from models.doctor.estimate import measured_recipes
 from models.doctor.processes import STEP_KEY
 from models.features import MAX_CPU_LANES, ExtractorSettings, FeatureExtractor
 from models.flow.frames import Region
@@ -36,8 +36,9 @@ PLANNED_SECONDS = 30.0
 SKIPPED_FRAMES = 60  # the scene stands still at first
 CLIP_FRAMES = 100
 WIDTH_PX, HEIGHT_PX = 340, 256
-# A narrow network is measured exactly in less time.
+# Less work is measured as exactly in less time.
 SMALL_SHARE = 0.3
+TINY_WIDTH, FULL_STREAM_WIDTH = 0.125, 1024
 # Frames of one call of flow in a run; a few more pairs than threads balance them.
 MOST_PAIRS = 64
 
@@ -84,7 +85,7 @@ def probe_benchmark(arguments: Mapping[str, Any]) -> Iterator[Facts]:
     """Measure every stage for the published and for the bundled recipe.
 
     Args:
-        arguments: ``device`` of the backbones; ``num_threads`` of flow and, process-wide, torch.
+        arguments: ``device`` of the backbones; ``num_threads`` for flow and backbones.
     """
     device, num_threads = str(arguments["device"]), int(arguments["num_threads"])
     shares = Shares()
@@ -93,29 +94,34 @@ def probe_benchmark(arguments: Mapping[str, Any]) -> Iterator[Facts]:
     drawn = _draw()
     yield {STEP_KEY: "decoding"}
     yield {"decode_frames_per_second": measure_decode(drawn, shares.decode_seconds)}
-    for key, recipe in estimated_recipes().items():
-        share = SMALL_SHARE if recipe.width < 1 else 1.0
-        frames = _resized(drawn, recipe.short_side_px)
-        yield {STEP_KEY: f"flow of the {key} recipe"}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a missing kernel is told elsewhere
-            engine = build_flow_engine("auto", num_threads)
-        pairs = measure_flow(engine, recipe, frames, share * shares.flow_seconds)
-        yield {f"{key}_flow_pairs_per_second": pairs}
-        yield {STEP_KEY: f"the backbone of the {key} recipe"}
-        windows, precision = measure_backbone(
-            recipe, frames, device, num_threads, share * shares.backbone_seconds
-        )
-        yield {f"{key}_windows_per_second_per_stream": windows, "precision": precision}
+    for key, one in measured_recipes().items():
+        share = SMALL_SHARE if key != "published" else 1.0
+        frames = _resized(drawn, one.recipe.short_side_px)
+        if one.flow_of == key:
+            yield {STEP_KEY: f"flow of the recipe {key}"}
+            name, pairs = measure_flow(
+                one.recipe, frames, device, num_threads, share * shares.flow_seconds
+            )
+            yield {"flow": name, f"{key}_flow_pairs_per_second": pairs}
+        if one.windows_of == key:
+            yield {STEP_KEY: f"the backbone of the recipe {key}"}
+            precision, windows = measure_backbone(
+                one.recipe, frames, device, num_threads, share * shares.backbone_seconds
+            )
+            yield {
+                f"{key}_precision": precision,
+                f"{key}_windows_per_second_per_stream": windows,
+            }
     yield {"seconds": time.perf_counter() - started}
 
 
 def measure_flow(
-    engine: FlowEngine, recipe: FeatureRecipe, frames: ByteArray, seconds: float
-) -> float:
-    """Return pairs per second of the recipe's crop, on all threads of the engine."""
+    recipe: FeatureRecipe, frames: ByteArray, device: str, num_threads: int, seconds: float
+) -> tuple[str, float]:
+    """Return the engine's name and its pairs per second of the recipe's crop."""
     flow = recipe.flow
-    assert flow is not None  # noqa: S101 - narrows the type; both recipes have a flow stream
+    assert flow is not None  # noqa: S101 - narrows the type; only recipes with flow come here
+    engine = _engine_of_a_run(recipe, device, num_threads)
     grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
     middle = Region.center((grey.shape[1], grey.shape[2]), recipe.crop_px)
 
@@ -125,13 +131,25 @@ def measure_flow(
         return time.perf_counter() - started
 
     most = min(MOST_PAIRS, len(grey) - 1)
-    return _rate(run, min(engine.num_threads, most), most, seconds)
+    if engine.name == "gpu":
+        run(most)  # compiles its kernels
+    return engine.name, _rate(run, min(num_threads, most), most, seconds)
+
+
+def _engine_of_a_run(recipe: FeatureRecipe, device: str, num_threads: int) -> FlowEngine:
+    """Return the engine that an extractor takes on this device, with all threads."""
+    tiny = replace(recipe, width=TINY_WIDTH, stream_width=round(TINY_WIDTH * FULL_STREAM_WIDTH))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a missing kernel is told elsewhere
+        settings = ExtractorSettings(device=device, num_threads=num_threads)
+        chosen = FeatureExtractor(tiny, random_weights(tiny), settings).computed_with["flow"]
+        return build_flow_engine(chosen.split()[0], num_threads, device)
 
 
 def measure_backbone(
     recipe: FeatureRecipe, frames: ByteArray, device: str, num_threads: int, seconds: float
-) -> tuple[float, str]:
-    """Return windows per second of one stream (RGB) with random weights, and the precision."""
+) -> tuple[str, float]:
+    """Return the precision and windows per second of one stream (RGB) with random weights."""
     alone = replace(recipe, streams=("rgb",), flow=None)
     settings = ExtractorSettings(device=device, num_threads=num_threads)
     extractor = FeatureExtractor(alone, random_weights(alone), settings)
@@ -146,7 +164,7 @@ def measure_backbone(
         return time.perf_counter() - started
 
     rate = _rate(run, 1, max(1, alone.chunk_snippets // turn), seconds)
-    return turn * rate, extractor.computed_with["precision"]
+    return extractor.computed_with["precision"], turn * rate
 
 
 def measure_decode(drawn: ByteArray, seconds: float) -> float:

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from models.bundled.recipe import bundled_recipe
 from models.catalog import published_recipe
 from models.recipe import FeatureRecipe
+from models.speeds import FAST, RGB_ONLY, recipe_at
 
 # What runs beside the measured stages (conversion of frames, cutting windows, storing), as a share
 # of them. Calibrated against bench.path; docs/doctor.md has the figures.
@@ -18,17 +20,18 @@ class StageRates:
 
     Attributes:
         decode_frames: by one decode child, which keeps one processor busy.
-        flow_pairs: on all processors.
+        flow_pairs: on all processors or on the GPU; None without a flow stream.
         windows: of one stream's backbone, on all processors or on the GPU.
         cores: processors.
-        on_gpu: whether the backbones have a device of their own.
+        backbone_on_gpu, flow_on_gpu: which stages have a device of their own.
     """
 
     decode_frames: float
-    flow_pairs: float
+    flow_pairs: float | None
     windows: float
     cores: int
-    on_gpu: bool
+    backbone_on_gpu: bool = False
+    flow_on_gpu: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Estimate:
 
     Attributes:
         realtime_factor: seconds of video per second, which is hours of video per hour.
-        decode_seconds, flow_seconds, backbone_seconds: of all processors, per second of video.
+        decode_seconds, flow_seconds, backbone_seconds: of the whole machine, per second of video.
         bound_by: the stage that takes most.
     """
 
@@ -62,47 +65,73 @@ def estimate(recipe: FeatureRecipe, rates: StageRates) -> Estimate:
 
         seconds = max((decode + flow + backbone) * (1 + overhead), fps / decode_frames)
 
-    With a GPU the backbones run beside the processors, and the slower side decides:
-
-        seconds = max((decode + flow) * (1 + overhead), fps / decode_frames, backbone)
-
-    The real-time factor is 1 / seconds.
+    Stages on a GPU add up there instead, beside the processors, and the slowest of the three
+    decides. The real-time factor is 1 / seconds.
     """
     single_decode = recipe.fps / rates.decode_frames
     decode = single_decode / rates.cores
-    flow = recipe.fps / rates.flow_pairs if "flow" in recipe.streams else 0.0
-    windows = len(recipe.streams) * recipe.fps / recipe.stride_frames
-    backbone = windows / rates.windows
-    on_cores = decode + flow if rates.on_gpu else decode + flow + backbone
-    seconds = max(on_cores * (1 + OVERHEAD_SHARE), single_decode)
-    if rates.on_gpu:
-        seconds = max(seconds, backbone)
+    flow = recipe.fps / rates.flow_pairs if rates.flow_pairs is not None else 0.0
+    backbone = len(recipe.streams) * recipe.fps / recipe.stride_frames / rates.windows
+    on_gpu = flow * rates.flow_on_gpu + backbone * rates.backbone_on_gpu
+    on_cores = decode + flow + backbone - on_gpu
+    seconds = max(on_cores * (1 + OVERHEAD_SHARE), on_gpu, single_decode)
     longest = {"decoding": decode, "optical flow": flow, "the backbones": backbone}
     if seconds == single_decode:
         longest["decoding"] = single_decode
     return Estimate(1 / seconds, decode, flow, backbone, max(longest, key=lambda one: longest[one]))
 
 
-def estimated_recipes() -> dict[str, FeatureRecipe]:
-    """Return the recipes whose speed is measured and estimated, by their name in the document."""
-    return {"demo": bundled_recipe(), "published": published_recipe()}
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the benchmark measures: a recipe's flow, and its backbone where no other has the same.
+
+    Attributes:
+        recipe: what is measured and estimated.
+        flow_of, windows_of: the key of the recipe whose flow and backbone it shares; an empty
+            ``flow_of`` means that it has no flow.
+    """
+
+    recipe: FeatureRecipe
+    flow_of: str
+    windows_of: str
 
 
-def estimate_all(
-    recipes: Mapping[str, FeatureRecipe], benchmark: Mapping[str, float], cores: int, on_gpu: bool
-) -> dict[str, Estimate]:
-    """Estimate every recipe whose rates were measured; keys as `models.doctor.benchmark` has them.
+def measured_recipes() -> dict[str, Measured]:
+    """Return what is estimated, by its key in the document."""
+    published = published_recipe()
+    return {
+        "demo": Measured(bundled_recipe(), "demo", "demo"),
+        "published": Measured(published, "published", "published"),
+        "published_fast": Measured(
+            recipe_at(published, FAST), flow_of="published_fast", windows_of="published"
+        ),
+        "published_rgb_only": Measured(
+            recipe_at(published, RGB_ONLY), flow_of="", windows_of="published"
+        ),
+    }
 
-    A stage that was not reached leaves its recipe out.
+
+def estimate_all(facts: Mapping[str, Any], cores: int) -> dict[str, Estimate]:
+    """Estimate every recipe whose rates were measured; a stage not reached leaves it out.
+
+    Args:
+        facts: as `models.doctor.benchmark.probe_benchmark` yields them.
+        cores: processors.
     """
     found = {}
-    for key, recipe in recipes.items():
-        names = (
-            "decode_frames_per_second",
-            f"{key}_flow_pairs_per_second",
-            f"{key}_windows_per_second_per_stream",
+    for key, one in measured_recipes().items():
+        flow = facts.get(f"{one.flow_of}_flow_pairs_per_second")
+        windows = facts.get(f"{one.windows_of}_windows_per_second_per_stream")
+        decode = facts.get("decode_frames_per_second")
+        if not decode or not windows or (one.flow_of and not flow):
+            continue
+        rates = StageRates(
+            decode,
+            flow if one.flow_of else None,
+            windows,
+            cores,
+            backbone_on_gpu=facts.get("device") != "cpu",
+            flow_on_gpu=facts.get("flow") == "gpu",
         )
-        if all(benchmark.get(name, 0) > 0 for name in names):
-            decode, flow, windows = (float(benchmark[name]) for name in names)
-            found[key] = estimate(recipe, StageRates(decode, flow, windows, cores, on_gpu))
+        found[key] = estimate(one.recipe, rates)
     return found

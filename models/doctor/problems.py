@@ -137,8 +137,8 @@ def _benchmark(document: Document) -> Iterator[Problem]:
     load, usable = benchmark["load_before"], document["cores"]["usable"]
     if load is not None and load > BUSY_SHARE * usable:
         message = (
-            f"Other programs kept about {load:.1f} of {usable} processors busy, so the figures "
-            "are too low; repeat the benchmark on a quiet machine."
+            f"Other programs wanted {load:.1f} processors of {usable} during the last minute, so "
+            "the figures are too low; repeat this on a quiet machine."
         )
         yield Problem("machine_busy", "warning", message)
 

@@ -7,7 +7,7 @@ Keys of the document, all always there; a value is None where it could not be fo
 * ``instruction_set``: processor, level (avx512, avx2, baseline), avx512_bf16, amx_bf16
 * ``flow``: implementation (native, opencv), version, targets, works, failure
 * ``gpu``: devices (name, memory_bytes, compute_capability), driver, reason
-* ``precision``: device, auto (fp32, bf16), reason
+* ``precision``: device, auto (fp32, bf16), auto_narrow (of narrow networks), reason
 * ``sandbox``: decode_child, limits, no_new_privs, seccomp, landlock_abi, landlock_used,
   user_namespaces, user_namespaces_used, failure
 * ``versions``: python, torch, torchvision, cuda, opencv, pyav, ffmpeg, ffmpeg_libraries,
@@ -99,7 +99,7 @@ def _add_benchmark(
     document: Document, options: DoctorOptions, cores: Cores, start: StartProbe
 ) -> None:
     # Imported here because it loads numpy, and this module must load without.
-    from models.doctor.estimate import estimate_all, estimated_recipes
+    from models.doctor.estimate import estimate_all
 
     device = document["precision"]["device"] or "cpu"
     load = _load_average()
@@ -108,7 +108,7 @@ def _add_benchmark(
     )
     failure = None if outcome.failure is None else f"{outcome.step}: {outcome.failure}"
     document["benchmark"] = {**outcome.facts, "load_before": load, "failure": failure}
-    estimates = estimate_all(estimated_recipes(), outcome.facts, cores.usable, device != "cpu")
+    estimates = estimate_all(outcome.facts, cores.usable)
     document["estimate"] = {key: asdict(one) for key, one in estimates.items()} or None
 
 
@@ -135,7 +135,7 @@ def _gpu(outcome: ProbeOutcome) -> Document:
 def _precision(outcome: ProbeOutcome, gpu: Document, instructions: InstructionSet) -> Document:
     found = outcome.facts.get("precision")
     if found is None:
-        return {"device": None, "auto": None, "reason": None}
+        return {"device": None, "auto": None, "auto_narrow": None, "reason": None}
     if gpu["devices"]:
         reason = f"{gpu['devices'][0]['name']} "
         reason += "multiplies bf16 itself" if found["auto"] == "bf16" else "has no bf16 of its own"

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from models.backbones.precision import choose_precision
-from models.bundled.recipe import MODEL_NAME
+from models.bundled.recipe import MODEL_NAME, bundled_recipe
 from models.catalog import CATALOG
 from models.doctor.probes import installed_version
 from models.doctor.processes import STEP_KEY
@@ -45,7 +45,9 @@ def probe_torch(arguments: Mapping[str, Any]) -> Iterator[Facts]:
     yield {"gpu": gpu}
     yield {STEP_KEY: "precision"}
     device = "cuda" if gpu["devices"] else "cpu"
-    yield {"precision": {"device": device, "auto": choose_precision("auto", device)}}
+    narrow = choose_precision("auto", device, bundled_recipe().width)
+    wide = choose_precision("auto", device)
+    yield {"precision": {"device": device, "auto": wide, "auto_narrow": narrow}}
 
 
 def _demo_state(name: str, folders: list[Path]) -> Facts:

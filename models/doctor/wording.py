@@ -9,12 +9,17 @@ Document = Mapping[str, Any]
 Line = tuple[str, str]
 LEVELS = {"avx512": "AVX-512", "avx2": "AVX2", "baseline": "no AVX2"}
 # How the estimated recipes are called before people.
-RECIPES = {"published": "published two-stream I3D", "demo": "bundled demo model"}
+RECIPES = {
+    "demo": "bundled demo model",
+    "published": "published two-stream I3D",
+    "published_fast": "published I3D at speed fast",
+    "published_rgb_only": "published I3D at speed rgb-only",
+}
 FACTOR_DIGITS = 2
 
 
-def describe(document: Document) -> list[Line]:
-    """Return (topic, sentence) for everything that was detected and measured."""
+def detected(document: Document) -> list[Line]:
+    """Return (topic, sentence) for everything that was found out."""
     return [
         ("cores", _cores(document["cores"])),
         ("memory", _memory(document["memory"])),
@@ -25,9 +30,12 @@ def describe(document: Document) -> list[Line]:
         *_versions(document["versions"]),
         ("models", _models(document["models"])),
         *_sandbox(document["sandbox"]),
-        *_benchmark(document["benchmark"]),
-        *_estimates(document["estimate"]),
     ]
+
+
+def measured(document: Document) -> list[Line]:
+    """Return (topic, sentence) for everything that was measured and estimated."""
+    return [*_benchmark(document["benchmark"]), *_estimates(document["estimate"])]
 
 
 def _cores(cores: Document) -> str:
@@ -80,7 +88,10 @@ def _gpu(gpu: Document) -> str:
 def _precision(precision: Document) -> str:
     if precision["auto"] is None:
         return "unknown"
-    return f"auto takes {precision['auto']}: {precision['reason']}"
+    text = f"auto takes {precision['auto']}: {precision['reason']}"
+    if precision["auto_narrow"] != precision["auto"]:
+        text += f"; narrow networks stay with {precision['auto_narrow']}"
+    return text
 
 
 def _versions(versions: Document) -> Iterator[Line]:
@@ -140,19 +151,20 @@ def _benchmark(benchmark: Document | None) -> Iterator[Line]:
     if benchmark is None:
         return
     if (frames := benchmark.get("decode_frames_per_second")) is not None:
-        yield "decoding", f"{frames:.0f} frames/s of 340x256 H.264, on one processor"
+        yield "measured", f"decoding: {frames:.0f} frames/s of 340x256 H.264, on one processor"
     threads = benchmark.get("num_threads", 1)
     on = "1 thread" if threads == 1 else f"{threads} threads"
     if (pairs := benchmark.get("published_flow_pairs_per_second")) is not None:
-        yield "optical flow", f"{pairs:.1f} pairs/s of 340x256, on {on}"
+        where = "the GPU" if benchmark.get("flow") == "gpu" else on
+        yield "measured", f"optical flow: {pairs:.1f} pairs/s of 340x256, on {where}"
     if (windows := benchmark.get("published_windows_per_second_per_stream")) is not None:
         where = on if benchmark.get("device") == "cpu" else str(benchmark.get("device"))
-        precision = benchmark.get("precision")
-        yield "I3D", f"{windows:.2f} windows/s of one stream in {precision}, on {where}"
+        precision = benchmark.get("published_precision")
+        yield "measured", f"I3D: {windows:.2f} windows/s of one stream in {precision}, on {where}"
 
 
 def _estimates(estimates: Document | None) -> Iterator[Line]:
     for key, one in (estimates or {}).items():
         factor = f"{one['realtime_factor']:.{FACTOR_DIGITS}g}"
         text = f"{factor} hours of video per hour with the {RECIPES[key]}"
-        yield "estimate", f"{text}, mostly spent on {one['bound_by']}"
+        yield "estimate", f"{text}; most of it {one['bound_by']}"

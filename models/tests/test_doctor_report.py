@@ -5,11 +5,11 @@ import math
 
 import pytest
 
-from models.doctor.estimate import StageRates, estimate, estimate_all, estimated_recipes
+from models.doctor.estimate import StageRates, estimate, estimate_all, measured_recipes
 from models.doctor.problems import find_problems
 from models.doctor.processes import ProbeOutcome
 from models.doctor.report import DoctorOptions, examine
-from models.doctor.wording import describe
+from models.doctor.wording import detected, measured
 
 GIB = 1024**3
 FOUND = {
@@ -25,7 +25,7 @@ FOUND = {
             "weights_missing": ["i3d-kinetics400"],
         },
         "gpu": {"devices": [], "driver": None, "reason": "Found no NVIDIA driver"},
-        "precision": {"device": "cpu", "auto": "bf16"},
+        "precision": {"device": "cpu", "auto": "bf16", "auto_narrow": "fp32"},
     },
     "media": {"opencv": "5.0", "pyav": "18.1", "ffmpeg": "8.1", "ffmpeg_libraries": {}},
     "flow": {
@@ -47,12 +47,15 @@ FOUND = {
     "benchmark": {
         "num_threads": 2,
         "device": "cpu",
-        "precision": "bf16",
+        "flow": "native",
+        "demo_precision": "fp32",
+        "published_precision": "bf16",
         "decode_frames_per_second": 2000.0,
         "demo_flow_pairs_per_second": 200.0,
         "demo_windows_per_second_per_stream": 100.0,
         "published_flow_pairs_per_second": 50.0,
         "published_windows_per_second_per_stream": 10.0,
+        "published_fast_flow_pairs_per_second": 500.0,
         "seconds": 9.0,
     },
 }
@@ -93,7 +96,7 @@ def test_keys_are_stable():
         "cores", "memory", "instruction_set", "flow", "gpu", "precision", "sandbox", "versions",
         "models", "benchmark", "estimate",
     ]  # fmt: skip
-    assert set(document["estimate"]) == {"published", "demo"}
+    assert set(document["estimate"]) == set(measured_recipes())
 
 
 def test_keys_stay_when_nothing_answers():
@@ -107,7 +110,7 @@ def test_keys_stay_when_nothing_answers():
     assert {"torch_unusable", "media_unusable", "flow_unusable", "decode_child_unusable"} == set(
         found
     )
-    assert all(sentence for _, sentence in describe(document))
+    assert all(sentence for _, sentence in detected(document))
 
 
 def test_a_good_machine_has_no_problems():
@@ -116,7 +119,8 @@ def test_a_good_machine_has_no_problems():
 
 @pytest.mark.parametrize("quick", [True, False])
 def test_every_finding_has_a_sentence(quick):
-    lines = describe(calm(drawn(quick=quick)))
+    document = calm(drawn(quick=quick))
+    lines = [*detected(document), *measured(document)]
     topics = [topic for topic, _ in lines]
     assert {"cores", "memory", "processor", "optical flow", "GPU", "precision"} <= set(topics)
     assert ("estimate" in topics) is not quick
@@ -160,8 +164,8 @@ def test_a_driver_that_hangs_leaves_torch_and_models_known():
 
 
 def test_estimate_adds_up_on_processors():
-    recipe = estimated_recipes()["published"]
-    found = estimate(recipe, StageRates(1000, 50, 12.5, cores=2, on_gpu=False))
+    recipe = measured_recipes()["published"].recipe
+    found = estimate(recipe, StageRates(1000, 50, 12.5, cores=2))
     # 25 frames: 12.5 ms of both processors; 25 pairs: 0.5 s; 2 x 1.5625 windows: 0.25 s.
     assert math.isclose(found.decode_seconds, 0.0125)
     assert math.isclose(found.flow_seconds, 0.5)
@@ -171,24 +175,37 @@ def test_estimate_adds_up_on_processors():
 
 
 def test_estimate_with_a_gpu_is_the_slower_side():
-    recipe = estimated_recipes()["published"]
-    slow_gpu = estimate(recipe, StageRates(1000, 500, 3.125, cores=2, on_gpu=True))
+    recipe = measured_recipes()["published"].recipe
+    slow_gpu = estimate(recipe, StageRates(1000, 500, 3.125, cores=2, backbone_on_gpu=True))
     assert math.isclose(slow_gpu.realtime_factor, 1.0)
     assert slow_gpu.bound_by == "the backbones"
-    fast_gpu = estimate(recipe, StageRates(1000, 500, 3125, cores=16, on_gpu=True))
+    fast_gpu = estimate(recipe, StageRates(1000, 500, 3125, cores=16, backbone_on_gpu=True))
     assert fast_gpu.realtime_factor <= 20
 
 
+def test_flow_on_the_gpu_adds_to_the_backbones_there():
+    recipe = measured_recipes()["published"].recipe
+    rates = StageRates(1000, 50, 12.5, cores=2, backbone_on_gpu=True, flow_on_gpu=True)
+    assert math.isclose(estimate(recipe, rates).realtime_factor, 1 / 0.75)
+
+
+def test_cheaper_speeds_are_faster():
+    factors = [one.realtime_factor for one in estimate_all(FOUND["benchmark"], 2).values()]
+    demo, *published = factors
+    assert published == sorted(published)
+    assert demo > published[0]
+
+
 def test_one_decode_child_is_a_bound_of_its_own():
-    recipe = estimated_recipes()["demo"]
-    found = estimate(recipe, StageRates(50, 1e6, 1e6, cores=64, on_gpu=False))
+    recipe = measured_recipes()["demo"].recipe
+    found = estimate(recipe, StageRates(50, 1e6, 1e6, cores=64))
     assert math.isclose(found.realtime_factor, 2.0)
     assert found.bound_by == "decoding"
 
 
 def test_faster_stages_never_make_it_slower():
-    recipe = estimated_recipes()["published"]
-    base = StageRates(1000, 50, 10, cores=2, on_gpu=False)
+    recipe = measured_recipes()["published"].recipe
+    base = StageRates(1000, 50, 10, cores=2)
     factor = estimate(recipe, base).realtime_factor
     for name in ("decode_frames", "flow_pairs", "windows"):
         from dataclasses import replace
@@ -200,5 +217,5 @@ def test_faster_stages_never_make_it_slower():
 def test_a_stage_that_was_not_reached_leaves_its_recipe_out():
     measured = dict(FOUND["benchmark"])
     del measured["published_windows_per_second_per_stream"]
-    assert set(estimate_all(estimated_recipes(), measured, 2, on_gpu=False)) == {"demo"}
-    assert estimate_all(estimated_recipes(), {}, 2, on_gpu=False) == {}
+    assert set(estimate_all(measured, 2)) == {"demo"}
+    assert estimate_all({}, 2) == {}
