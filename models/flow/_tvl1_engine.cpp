@@ -143,26 +143,45 @@ class Plan {
   std::vector<std::unique_ptr<AxisTable>> tables_;
 };
 
+struct FreeAligned {
+  void operator()(float* memory) const { ::operator delete(memory, std::align_val_t{kAlignment}); }
+};
+using Memory = std::unique_ptr<float, FreeAligned>;
+
+Memory zeros(std::size_t floats) {
+  void* raw = ::operator new(floats * sizeof(float), std::align_val_t{kAlignment});
+  Memory memory(static_cast<float*>(raw));
+  std::fill_n(memory.get(), floats, 0.0f);
+  return memory;
+}
+
+// One block of zeros, given out in parts. Under the address sanitizer every part is a block of its
+// own, so that an access between two parts is noticed.
 class Buffer {
  public:
-  explicit Buffer(std::size_t floats)
-      : data_(static_cast<float*>(::operator new(floats * sizeof(float),
-                                                 std::align_val_t{kAlignment}))) {
-    std::fill(data_, data_ + floats, 0.0f);
-  }
-  ~Buffer() { ::operator delete(data_, std::align_val_t{kAlignment}); }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
+#if defined(__SANITIZE_ADDRESS__)
+  explicit Buffer(std::size_t) {}
 
   float* take(std::size_t floats) {
-    float* part = data_ + used_;
+    parts_.push_back(zeros(floats));
+    return parts_.back().get();
+  }
+
+ private:
+  std::vector<Memory> parts_;
+#else
+  explicit Buffer(std::size_t floats) : block_(zeros(floats)) {}
+
+  float* take(std::size_t floats) {
+    float* part = block_.get() + used_;
     used_ += floats;
     return part;
   }
 
  private:
-  float* data_;
+  Memory block_;
   std::size_t used_ = 0;
+#endif
 };
 
 std::size_t image_floats(const Level& level) {
