@@ -18,7 +18,7 @@ import numpy as np
 
 from bench.long_video import write_long_video
 from bench.memory import PICTURES
-from bench.report import BenchReport, Figure
+from bench.report import BenchReport
 from bench.untaught import narrow_recipe, untaught_localizer
 from models.feature_store import LocalFeatureStore
 from models.pipeline import Localizer
@@ -45,7 +45,7 @@ def run_once(localizer: Localizer, path: Path, folder: Path) -> tuple[float, flo
         return time.perf_counter() - started, processor_seconds() - used
 
 
-def fit_line(lengths: DoubleArray, seconds: DoubleArray) -> dict[str, Figure]:
+def fit_line(lengths: DoubleArray, seconds: DoubleArray) -> dict[str, float]:
     """Fit seconds = start + slope * length, relative errors counting alike at every length.
 
     Returns:
@@ -66,7 +66,7 @@ def fit_line(lengths: DoubleArray, seconds: DoubleArray) -> dict[str, Figure]:
 
 
 def draw_plot(
-    path: Path, lengths: DoubleArray, seconds: DoubleArray, fit: dict[str, Figure]
+    path: Path, lengths: DoubleArray, seconds: DoubleArray, fit: dict[str, float]
 ) -> None:
     """Write the measured points and the line as SVG."""
     import matplotlib as mpl  # an extra; the figures do without
@@ -77,7 +77,7 @@ def draw_plot(
     mpl.rcParams["svg.hashsalt"] = "kinetag"  # the same figures give the same file
     figure, axes = plt.subplots(figsize=PLOT_INCHES, layout="constrained")
     minutes = lengths / SECONDS_PER_MINUTE
-    start, slope = float(str(fit["start_seconds"])), float(str(fit["seconds_per_video_minute"]))
+    start, slope = fit["start_seconds"], fit["seconds_per_video_minute"]
     ends = np.array([0.0, minutes[-1]])
     axes.plot(ends, start + slope * ends, color="0.6", label=f"{slope:.2f} s per minute of video")
     axes.plot(minutes, seconds, "o", color="tab:blue", label="measured")

@@ -19,17 +19,18 @@ import argparse
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bench.long_video import require_length, write_long_video
 from bench.path import child_processes, peak_resident_mb
-from bench.report import BenchReport, Figure
+from bench.report import BenchReport
 from bench.untaught import RECIPES, untaught_localizer
 from models.feature_store import ChunkFeatures, LocalFeatureStore
 from models.pipeline import Localizer
@@ -131,7 +132,7 @@ def resident_mb(process: str) -> float:
     return found[0] / KIBIBYTES_PER_MEBIBYTE if found else 0.0
 
 
-def measure(run: Run, path: Path, store_folder: Path) -> dict[str, Figure]:
+def measure(run: Run, path: Path, store_folder: Path) -> dict[str, Any]:
     """Localize one video and return the figures; runs in a process of its own."""
     localizer = untaught_localizer(RECIPES[run.recipe](), run.num_threads)
     loaded_mb = resident_mb("self")
@@ -180,13 +181,9 @@ def fill_store(
     return computed
 
 
-def growth(figures: dict[str, dict[str, Figure]], recipe: str) -> float | None:
-    """Return how far the largest peak of a recipe lies above its shortest video's, as a share."""
-    peaks = [
-        float(str(one["rss_with_decoder_mb"]))
-        for name, one in figures.items()
-        if name.startswith(recipe)
-    ]
+def growth(peaks_mb: Mapping[str, float], recipe: str) -> float | None:
+    """Return how far the largest peak of a recipe lies above its first length's, as a share."""
+    peaks = [peak for name, peak in peaks_mb.items() if name.startswith(recipe)]
     return max(peaks) / peaks[0] - 1 if len(peaks) > 1 else None
 
 
@@ -210,27 +207,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ValueError as error:
         parser.error(str(error))
     figures = {run.name: run_apart(run) for run in runs}
-    largest = max(float(str(one["rss_with_decoder_mb"])) for one in figures.values())
+    worker = {name: one["rss_mb"] for name, one in figures.items()}
+    both = {name: one["rss_with_decoder_mb"] for name, one in figures.items()}
     how = "every chunk computed" if options.every == 1 else f"one chunk of {options.every} computed"
     BenchReport(
         "memory",
         f"drawn clips repeated to length, random weights, {how}",
         {
-            "rss_mb": {name: one["rss_mb"] for name, one in figures.items()},
-            "rss_with_decoder_mb": {
-                name: one["rss_with_decoder_mb"] for name, one in figures.items()
-            },
-            "largest_mb": largest,
+            "rss_mb": worker,
+            "rss_with_decoder_mb": both,
+            "largest_mb": max(worker.values()),
             "largest_goal_mb": LARGEST_MB,
-            "growth_published": growth(figures, "published"),
-            "growth_narrow": growth(figures, "narrow"),
+            **{f"growth_{recipe}": growth(worker, recipe) for recipe in RECIPES},
+            **{f"growth_{recipe}_with_decoder": growth(both, recipe) for recipe in RECIPES},
             "growth_goal": FLAT_SHARE,
-            "runs": dict(figures),
+            "runs": figures,
         },
     ).publish(options.json)
 
 
-def run_apart(run: Run) -> dict[str, Figure]:
+def run_apart(run: Run) -> dict[str, Any]:
     """Make the video of one run and measure it in a new process."""
     width, height = PICTURES[run.recipe]
     with tempfile.TemporaryDirectory(prefix="kinetag-bench-") as folder:

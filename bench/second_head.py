@@ -25,7 +25,7 @@ import safetensors.torch
 
 from bench.long_video import require_length, write_long_video
 from bench.memory import PICTURES
-from bench.report import BenchReport, Figure
+from bench.report import BenchReport
 from bench.untaught import untaught_model
 from models.backbones.registry import random_weights
 from models.catalog import published_recipe
@@ -102,7 +102,7 @@ def run_once(home: Path, path: Path, model: str) -> tuple[float, float]:
     return loaded - started, time.perf_counter() - loaded
 
 
-def measure(folder: Path, seconds: float, repeats: int) -> dict[str, Figure]:
+def measure(folder: Path, seconds: float, repeats: int) -> dict[str, float]:
     """Prepare video, models and features in a folder; return the figures."""
     path, home = folder / "video.mp4", folder / "home"
     write_long_video(path, seconds, *PICTURES["published"])
@@ -111,7 +111,7 @@ def measure(folder: Path, seconds: float, repeats: int) -> dict[str, Figure]:
     first = load_localizer("untaught@0", model_folders(home), SETTINGS)
     fill_store(LocalFeatureStore(home / "features"), probe(path), recipe, first.computed_with)
     run_once(home, path, "untaught@0")  # the first head
-    figures: dict[str, Figure] = {
+    figures: dict[str, float] = {
         "video_seconds": seconds,
         "video_megabytes": path.stat().st_size / BYTES_PER_MEGABYTE,
         "goal_seconds": GOAL_SECONDS,

@@ -200,8 +200,8 @@ def deployment_lines(document: Document) -> Iterator[Line]:
     broker, folder = document["broker"], document["data_folder"]
     names = {"valkey": "bundled Valkey", "system": "the system's server"}
     if broker["kind"] == "configured":
-        state = {True: "answers", False: "does not answer", None: "was not tried"}
-        yield "broker", f"configured: {broker['host'] or 'a server'} {state[broker['reachable']]}"
+        answers = {True: "answers", False: "does not answer", None: "was not tried"}
+        yield "broker", f"configured: {broker['host'] or 'a server'} {answers[broker['reachable']]}"
     elif broker["kind"] == "none":
         yield "broker", "none: workers ask the database, which costs up to a second per job"
     else:

@@ -90,13 +90,9 @@ def test_chunks_in_the_store_are_not_computed(tmp_path: Path):
 
 
 def test_growth_is_against_the_first_length():
-    figures = {
-        "narrow 1 h": {"rss_with_decoder_mb": 100.0},
-        "narrow 10 h": {"rss_with_decoder_mb": 104.0},
-        "published 1 min": {"rss_with_decoder_mb": 900.0},
-    }
-    assert memory.growth(figures, "narrow") == pytest.approx(0.04)
-    assert memory.growth(figures, "published") is None
+    peaks_mb = {"narrow 1 h": 100.0, "narrow 10 h": 104.0, "published 1 min": 900.0}
+    assert memory.growth(peaks_mb, "narrow") == pytest.approx(0.04)
+    assert memory.growth(peaks_mb, "published") is None
 
 
 def test_second_head_bench_runs_on_a_short_video(tmp_path: Path):

@@ -23,13 +23,23 @@ import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from models.doctor.processes import ProbeOutcome, ProbeProcess
 from models.machine import Cores, InstructionSet, read_cores, read_instruction_set, read_memory
 
 Document = dict[str, Any]
-StartProbe = Callable[[str, Mapping[str, Any]], ProbeProcess]
+
+
+class RunningProbe(Protocol):
+    """A probe under way, as `ProbeProcess` is."""
+
+    def outcome(self, timeout_seconds: float) -> ProbeOutcome:
+        """Wait, at most so long, and return what was found."""
+        ...
+
+
+StartProbe = Callable[[str, Mapping[str, Any]], RunningProbe]
 
 
 @dataclass(frozen=True, slots=True)

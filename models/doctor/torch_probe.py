@@ -62,7 +62,8 @@ def _demo_state(name: str, folders: list[Path]) -> Facts:
 
 def _other_models(folders: list[Path]) -> Facts:
     home = folders[0]
-    pulled, missing = [], []
+    pulled: list[str] = []
+    missing: list[str] = []
     for name, record in CATALOG.items():
         pullable = [file for file in record.files if file.git_blob is not None]
         if not pullable:
@@ -83,7 +84,7 @@ def _find_gpu() -> Facts:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the reason is told by the finding
-            torch.cuda.init()
+            torch.cuda.init()  # type: ignore[no-untyped-call]
             devices = [_describe_device(index) for index in range(torch.cuda.device_count())]
         torch.zeros(1, device="cuda")
     # Depending on build and driver: AssertionError, RuntimeError or an error of CUDA's own.

@@ -54,7 +54,7 @@ def test_a_broken_import_is_one_short_line():
 def test_a_program_that_does_not_exist():
     outcome = ProbeProcess("torch", command=("/nonexistent/python",)).outcome(5)
     assert outcome.facts == {}
-    assert "could not be started" in outcome.failure
+    assert "could not be started" in str(outcome.failure)
 
 
 def test_noise_and_a_line_cut_short_do_no_harm():

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from models.doctor.report import DoctorOptions, examine
 from models.doctor.wording import detected, measured
 
 GIB = 1024**3
-FOUND = {
+FOUND: dict[str, dict[str, Any]] = {
     "torch": {
         "torch": "2.12.1",
         "torchvision": "0.27.1",
