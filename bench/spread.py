@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FPS = 25.0
 WIDTH_PX, HEIGHT_PX = 170, 128  # the bundled recipe's own short side: nothing is resized
 CHUNK_SECONDS = CHUNK_FRAMES / FPS
-WARM_UP_CHUNKS = 4
+WARM_UP_CHUNKS = 2
 START_SECONDS = 120.0
 JOB_SECONDS = 900.0
 STOP_SECONDS = 45.0
@@ -174,6 +175,18 @@ def warm_up(deployment: Deployment, video: Path) -> None:
     raise BenchError(message)
 
 
+def chunks_per_worker(moments: Sequence[Moment]) -> list[int]:
+    """Return how many chunks each worker finished, most first."""
+    holders: dict[int, str] = {}
+    owners: Counter[str] = Counter()
+    for one in moments:
+        if one.kind == "task.claimed" and one.details["kind"] == "chunk":
+            holders[int(one.details["index"])] = str(one.details["owner"])
+        elif one.kind == "chunk.done":
+            owners[holders[int(one.details["index"])]] += 1
+    return sorted(owners.values(), reverse=True)
+
+
 def wall_seconds(moments: Sequence[Moment]) -> float:
     """Return the time from the first claim to the result: without upload and polling."""
     claimed = min(one.at_seconds for one in moments if one.kind == "task.claimed")
@@ -238,6 +251,7 @@ def measure(folder: Path, model: str, num_chunks: int, repeats: int) -> dict[str
     draw_input(short, WARM_UP_CHUNKS)
     walls: dict[int, list[float]] = {1: [], 2: []}
     stages = {1: StageTimes(), 2: StageTimes()}
+    division: list[list[int]] = []
     with ExitStack() as stack:
         services = [
             stack.enter_context(deployed(folder / f"data-{count}", count, model))
@@ -250,12 +264,15 @@ def measure(folder: Path, model: str, num_chunks: int, repeats: int) -> dict[str
                 moments = service.run(video, repeat)
                 walls[service.num_workers].append(wall_seconds(moments))
                 stages[service.num_workers].add(moments)
+                if service.num_workers > 1:
+                    division.append(chunks_per_worker(moments))
     ratios = [one / two for one, two in zip(walls[1], walls[2], strict=True)]
     return {
         "ratio_two_workers": statistics.median(ratios),
         "ratios": [round(ratio, 3) for ratio in ratios],
         "one_worker_seconds": statistics.median(walls[1]),
         "two_workers_seconds": statistics.median(walls[2]),
+        "chunks_per_worker": division,
         "num_chunks": num_chunks,
         "video_seconds": num_chunks * CHUNK_SECONDS,
         # Two workers wait for one memory: a chunk beside another may take longer than alone.
