@@ -23,12 +23,15 @@ from models.extraction_run import ExtractionRun
 from models.feature_store import ChunkFeatures, FeatureStore
 from models.flow.frames import Region, resolve_threads
 from models.flow.tvl1 import FlowEngine, build_flow_engine
+from models.flow.tvl1_gpu import GpuFlowEngine
 from models.frame_windows import (
+    BLOCK_FRAMES,
     ChunkPlan,
     Frames,
     FrameSource,
     cut_batches,
     decoded_blocks,
+    device_flow_levels,
     flow_levels,
     padded,
 )
@@ -46,6 +49,8 @@ from models.types import (
 
 CPU_BATCH = 4
 GPU_BATCH = 16
+# A GPU solves the pairs of a block at once; some hundred keep a large one busy.
+GPU_BLOCK_FRAMES = 400
 # More lanes than this hold more activations than they gain; further threads go inside a lane.
 MAX_CPU_LANES = 4
 # Part of ``computed_with``: raised whenever the same recipe would give other numbers.
@@ -115,10 +120,14 @@ class FeatureExtractor:
         num_threads = resolve_threads(self._settings.num_threads)
         self._num_lanes = min(num_threads, MAX_CPU_LANES) if on_cpu else 1
         self._threads_per_lane = num_threads // self._num_lanes
+        self._block_frames = BLOCK_FRAMES if on_cpu else GPU_BLOCK_FRAMES
         self._engine = flow_engine if "flow" in recipe.streams else None
         if "flow" in recipe.streams and flow_engine is None:
+            implementation = self._settings.flow_implementation
+            if implementation == "auto" and not on_cpu:
+                implementation = "gpu"
             self._engine = build_flow_engine(
-                self._settings.flow_implementation, self._threads_per_lane
+                implementation, self._threads_per_lane, self._settings.device
             )
         with torch_memory():
             self._networks = {stream: self._load(stream, weights) for stream in recipe.streams}
@@ -164,7 +173,7 @@ class FeatureExtractor:
             torch_memory(),
             torch_threads(self._threads_per_lane),
             Lanes(self._num_lanes) as lanes,
-            closing(prefetched(decoded_blocks(source, plan))) as decoded,
+            closing(prefetched(decoded_blocks(source, plan, self._block_frames))) as decoded,
         ):
             # Decoding, flow and backbones overlap; each generator pulls from the one above it.
             frames = run.decoding(decoded)
@@ -260,15 +269,30 @@ class FeatureExtractor:
 
     def _prepare(self, block: tuple[ByteArray, ByteArray]) -> Frames:
         """Return one decoded block as cropped levels per stream, on the backbones' device."""
+        if isinstance(self._engine, GpuFlowEngine) or self._engine is None:
+            return self._prepare_on_device(block)
         frames, following = block
         prepared: Frames = {}
         if "rgb" in self.recipe.streams:
             cropped = center_crop(frames, self.recipe.crop_px).copy()
             prepared["rgb"] = torch.from_numpy(cropped).to(self._device)
-        if self._engine is not None and self.recipe.flow is not None:
+        if self.recipe.flow is not None:
             middle = Region.center(frames.shape[1:3], self.recipe.crop_px)
             levels = flow_levels(self._engine, self.recipe.flow, frames, following, middle)
             prepared["flow"] = torch.from_numpy(levels).to(self._device)
+        return prepared
+
+    def _prepare_on_device(self, block: tuple[ByteArray, ByteArray]) -> Frames:
+        """As `_prepare`, but frames go to the device once, whole, and all work is done there."""
+        frames, following = (torch.from_numpy(part).to(self._device) for part in block)
+        middle = Region.center((frames.shape[1], frames.shape[2]), self.recipe.crop_px)
+        prepared: Frames = {}
+        if "rgb" in self.recipe.streams:
+            prepared["rgb"] = middle.cut(frames)
+        if isinstance(self._engine, GpuFlowEngine) and self.recipe.flow is not None:
+            prepared["flow"] = device_flow_levels(
+                self._engine, self.recipe.flow, frames, following, middle
+            )
         return prepared
 
     def _embed(self, work: tuple[str, Tensor]) -> Tensor:

@@ -16,6 +16,8 @@ from torch import Tensor
 from models.errors import ContractViolation
 from models.flow.frames import Region
 from models.flow.tvl1 import FlowEngine, quantize_flow
+from models.flow.tvl1_gpu import GpuFlowEngine
+from models.flow.tvl1_gpu_frames import grey_from_rgb, quantize_tensor
 from models.recipe import FeatureRecipe, FlowRecipe
 from models.timegrid import TimeGrid
 from models.types import ByteArray, MediaWarning, VideoFacts
@@ -88,14 +90,16 @@ class ChunkPlan:
         )
 
 
-def decoded_blocks(source: FrameSource, plan: ChunkPlan) -> Iterator[tuple[ByteArray, ByteArray]]:
-    """Yield (frames, following): BLOCK_FRAMES frames and the one after them, if there is one.
+def decoded_blocks(
+    source: FrameSource, plan: ChunkPlan, block_frames: int = BLOCK_FRAMES
+) -> Iterator[tuple[ByteArray, ByteArray]]:
+    """Yield (frames, following): so many frames and the one after them, if there is one.
 
     Past the video's end the last frame is repeated, and no frame follows.
     """
     last: ByteArray | None = None
-    for start in range(plan.start_frame, plan.stop_frame, BLOCK_FRAMES):
-        stop = min(start + BLOCK_FRAMES, plan.stop_frame)
+    for start in range(plan.start_frame, plan.stop_frame, block_frames):
+        stop = min(start + block_frames, plan.stop_frame)
         end = min(stop + 1, plan.num_video_frames)
         frames = source.read(start, end) if start < end else None
         if frames is None or len(frames) == 0:
@@ -136,6 +140,18 @@ def flow_levels(
     levels = np.full((len(frames), *computed.shape[1:]), ZERO_FLOW_LEVEL, np.uint8)
     levels[: len(changes)][changes] = computed
     return levels
+
+
+def device_flow_levels(
+    engine: GpuFlowEngine, recipe: FlowRecipe, frames: Tensor, following: Tensor, region: Region
+) -> Tensor:
+    """Return what `flow_levels` does, of frames on the engine's device, and on that device."""
+    grey = grey_from_rgb(torch.cat([frames, following[:1]]))
+    levels = quantize_tensor(engine.compute_tensor(grey, recipe, region), recipe.clip_px)
+    if len(levels) == len(frames):
+        return levels
+    still = levels.new_full((1, *levels.shape[1:]), ZERO_FLOW_LEVEL)
+    return torch.cat([levels, still])
 
 
 def cut_batches(blocks: Iterator[Frames], plan: ChunkPlan, batch_size: int) -> Iterator[Frames]:

@@ -2,10 +2,9 @@
 
 import os
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.errors import ContractViolation
 from models.recipe import FlowRecipe
@@ -17,7 +16,12 @@ FRAME_DIMENSIONS = 3  # F + 1, H, W
 # The sizes both implementations know; 1 means no filter.
 MEDIAN_SIZES = (1, 5)
 
-FlowValue = TypeVar("FlowValue", np.float32, np.uint8)
+
+class _Sliced(Protocol):
+    def __getitem__(self, index: tuple[slice, slice, slice], /) -> Any: ...  # noqa: ANN401
+
+
+Sliceable = TypeVar("Sliceable", bound=_Sliced)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +44,12 @@ class Region:
         height, width = frame_size
         return cls((height - crop_px) // 2, (width - crop_px) // 2, crop_px, crop_px)
 
-    def cut(self, flow: NDArray[FlowValue]) -> NDArray[FlowValue]:
-        """Return this part of flow or levels [F, H, W, 2], as a view."""
+    def cut(self, frames: Sliceable) -> Sliceable:
+        """Return this part of [F, H, W, C], as a view; of arrays and of tensors alike."""
         rows = slice(self.top, self.top + self.height)
-        return flow[:, rows, self.left : self.left + self.width]
+        columns = slice(self.left, self.left + self.width)
+        part: Sliceable = frames[:, rows, columns]
+        return part
 
 
 def require_region(region: Region | None, height: int, width: int) -> Region:

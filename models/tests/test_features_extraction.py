@@ -22,6 +22,7 @@ from models.errors import (
 from models.feature_store import ChunkFeatures, LocalFeatureStore
 from models.features import ExtractorSettings, FeatureExtractor
 from models.flow.tvl1 import build_flow_engine, quantize_flow
+from models.flow.tvl1_gpu import GpuFlowEngine
 from models.frame_windows import BLOCK_FRAMES
 from models.prefetch import prefetched
 from models.recipe import FeatureRecipe, FlowRecipe
@@ -321,6 +322,17 @@ def test_features_do_not_depend_on_threads(weights, precision):
     for other in values[1:]:
         np.testing.assert_array_equal(other.values, values[0].values)
         assert other.computed_with == values[0].computed_with
+
+
+@pytest.mark.parametrize("num_frames", [40, 48])
+def test_flow_on_the_device_gives_the_same_features(weights, num_frames):
+    source = ArraySource(num_frames)
+    host = FeatureExtractor(RECIPE, weights, SETTINGS).extract(source)
+    device = FeatureExtractor(RECIPE, weights, SETTINGS, GpuFlowEngine("cpu")).extract(source)
+    assert device.computed_with["flow"].startswith("gpu")
+    np.testing.assert_array_equal(device.values[:, :64], host.values[:, :64])
+    difference = np.linalg.norm(device.values - host.values) / np.linalg.norm(host.values)
+    assert difference < 0.01
 
 
 def test_threads_of_torch_are_given_back(weights):

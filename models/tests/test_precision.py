@@ -1,6 +1,7 @@
 """Which precision is chosen: by wish, device and width."""
 
 import pytest
+import torch
 
 from models.backbones import precision
 from models.backbones.precision import choose_precision, has_native_bf16
@@ -31,7 +32,7 @@ def test_auto_takes_bf16_where_it_is_native_and_the_network_wide(
 
 
 def test_an_older_torch_that_does_not_tell_means_fp32(monkeypatch):
-    monkeypatch.delattr(precision.torch.cpu, "get_capabilities", raising=False)
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert not has_native_bf16("cpu")
 
 
