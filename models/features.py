@@ -37,7 +37,7 @@ from models.frame_windows import (
 )
 from models.prefetch import prefetched
 from models.recipe import FeatureRecipe
-from models.torch_limits import torch_memory, torch_threads
+from models.torch_limits import reproducible_convolutions, torch_memory, torch_threads
 from models.types import (
     ByteArray,
     FeatureSet,
@@ -172,6 +172,7 @@ class FeatureExtractor:
         with (
             torch_memory(),
             torch_threads(self._threads_per_lane),
+            reproducible_convolutions(),
             Lanes(self._num_lanes) as lanes,
             closing(prefetched(decoded_blocks(source, plan, self._block_frames))) as decoded,
         ):

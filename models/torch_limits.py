@@ -1,4 +1,4 @@
-"""What torch may use while it computes, and one error for when that was not enough."""
+"""How torch computes features: its threads, the same numbers every time, one error for memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +19,17 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def reproducible_convolutions() -> Iterator[None]:
+    """Let a GPU's convolutions be chosen by rule and computed in one order; process-wide.
+
+    Trying out algorithms would let two runs of one video differ, and TF32 is not fp32. On a
+    processor nothing changes.
+    """
+    with torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):  # type: ignore[no-untyped-call]
+        yield
 
 
 @contextmanager

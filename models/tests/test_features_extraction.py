@@ -342,6 +342,21 @@ def test_threads_of_torch_are_given_back(weights):
     assert torch.get_num_threads() == before
 
 
+def test_convolutions_are_chosen_by_rule_while_features_are_computed(weights, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    seen = []
+
+    class Watching(ArraySource):
+        def read(self, start_frame, stop_frame):
+            cudnn = torch.backends.cudnn
+            seen.append((cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32))
+            return super().read(start_frame, stop_frame)
+
+    FeatureExtractor(RECIPE, weights, SETTINGS).extract(Watching(20))
+    assert set(seen) == {(False, True, False)}
+    assert torch.backends.cudnn.benchmark
+
+
 def test_busy_seconds_tell_flow_from_backbones(extractor):
     extractor.extract(ArraySource(40))
     assert set(extractor.busy_seconds) == {"flow", "features"}
