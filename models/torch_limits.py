@@ -28,7 +28,7 @@ def reproducible_convolutions() -> Iterator[None]:
     Trying out algorithms would let two runs of one video differ, and TF32 is not fp32. On a
     processor nothing changes.
     """
-    with torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):  # type: ignore[no-untyped-call]
+    with torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
         yield
 
 
