@@ -157,13 +157,14 @@ def test_chunk_held_across_a_rebase_is_put_back(core, queue, clock, add_job):
 def test_reopened_chunk_has_all_its_attempts(core, queue, clock, add_job):
     """One that was done at its last attempt would otherwise never be given out again."""
     job_id = planned(queue, add_job, num_chunks=2)
-    for attempt in range(1, MAX_ATTEMPTS + 1):
-        task = claim(queue, "able")
-        assert (task.index, task.attempt) == (0, attempt)
-        if attempt < MAX_ATTEMPTS:
-            clock.advance(LEASE + 1)
-            queue.expire_leases()
-    assert done(queue, task, BF16)
+    for attempt in range(1, MAX_ATTEMPTS):
+        lost = claim(queue, "able")
+        assert (lost.index, lost.attempt) == (0, attempt)
+        clock.advance(LEASE + 1)
+        queue.expire_leases()
+    last = claim(queue, "able")
+    assert (last.index, last.attempt) == (0, MAX_ATTEMPTS)
+    assert done(queue, last, BF16)
     other = claim(queue, "unable")
     clock.advance(REBASE_SECONDS)
     assert decline(queue, other)

@@ -1,8 +1,8 @@
 """Which arithmetic is chosen and which can be done, and the engine that keeps to it."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import hypothesis.strategies as st
 import numpy as np
@@ -15,6 +15,7 @@ from models.errors import Cancelled
 from models.feature_store import ChunkFeatures, LocalFeatureStore
 from models.recipe import FeatureRecipe
 from models.types import VideoFacts
+from service.jobs.claims import ClaimedTask
 from workers.arithmetic import Adjustment, adjustment, choose_arithmetic
 from workers.engine import EngineSettings, LocalizerEngine
 from workers.work import FinishedChunk, TaskInput, Unable
@@ -135,10 +136,11 @@ class World:
         return FakeLocalizer(self, arithmetic_of(settings))
 
     def run(self, kind, index=0, computed_with=None, video="videos/1", model="m@1"):
-        task = SimpleNamespace(
-            kind=kind, index=index, model=model, video_key=video, video_name="a.mp4",
+        task = ClaimedTask(
+            id="task_1", job_id="job_1", kind=kind, index=index, token=1, attempt=1,
+            lease_until=datetime(2030, 1, 1, tzinfo=UTC), model=model, options={},
             payload={"facts": {"sha256": SHA256} if kind != "plan" else None},
-            computed_with=computed_with,
+            computed_with=computed_with, video_key=video, video_name="a.mp4", video_sha256=SHA256,
         )  # fmt: skip
         return self.engine.run(TaskInput(task, Path(video)), lambda _: None, lambda: False)
 
