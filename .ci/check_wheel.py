@@ -18,7 +18,7 @@ TOLERANCE_PX = 0.1
 
 
 def main() -> None:
-    """Leave with a message unless every kernel of this machine finds a known shift, in frames and a region."""
+    """Leave with a message unless every kernel finds a known shift, in frames and in a region."""
     y, x = np.mgrid[:48, :64].astype(np.float32)
     frames = [128 + 60 * np.sin((x - SHIFT_PX * k) / 3) + 40 * np.cos(y / 4) for k in range(2)]
     grey = np.stack(frames).astype(np.uint8)
