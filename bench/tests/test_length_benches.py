@@ -95,6 +95,7 @@ def test_growth_is_against_the_first_length():
     assert memory.growth(peaks_mb, "published") is None
 
 
+@pytest.mark.slow
 def test_second_head_bench_runs_on_a_short_video(tmp_path: Path):
     figures = second_head.measure(tmp_path, 20.0, 1)
     assert figures["video_seconds"] == 20.0

@@ -9,11 +9,6 @@ from models.catalog import published_recipe
 from models.recipe import FeatureRecipe
 from models.speeds import FAST, RGB_ONLY, recipe_at
 
-# What runs beside the measured stages (conversion of frames, cutting windows, storing), as a share
-# of them. Calibrated against bench.path; docs/doctor.md has the figures.
-OVERHEAD_SHARE = 0.0
-
-
 @dataclass(frozen=True, slots=True)
 class StageRates:
     """What one machine does per second, each stage measured alone.
@@ -63,10 +58,11 @@ def estimate(recipe: FeatureRecipe, rates: StageRates) -> Estimate:
     On processors alone every stage works on the same cores, so times add up, and only the child
     that decodes cannot use more than one core:
 
-        seconds = max((decode + flow + backbone) * (1 + overhead), fps / decode_frames)
+        seconds = max(decode + flow + backbone, fps / decode_frames)
 
     Stages on a GPU add up there instead, beside the processors, and the slowest of the three
-    decides. The real-time factor is 1 / seconds.
+    decides. The real-time factor is 1 / seconds. What else a run does (starting the decode child,
+    conversions, the head) came to less than the measurements scatter; docs/doctor.md.
     """
     single_decode = recipe.fps / rates.decode_frames
     decode = single_decode / rates.cores
@@ -74,7 +70,7 @@ def estimate(recipe: FeatureRecipe, rates: StageRates) -> Estimate:
     backbone = len(recipe.streams) * recipe.fps / recipe.stride_frames / rates.windows
     on_gpu = flow * rates.flow_on_gpu + backbone * rates.backbone_on_gpu
     on_cores = decode + flow + backbone - on_gpu
-    seconds = max(on_cores * (1 + OVERHEAD_SHARE), on_gpu, single_decode)
+    seconds = max(on_cores, on_gpu, single_decode)
     longest = {"decoding": decode, "optical flow": flow, "the backbones": backbone}
     if seconds == single_decode:
         longest["decoding"] = single_decode
