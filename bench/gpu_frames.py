@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from models.types import ByteArray, MediaWarning, VideoFacts
+from models.types import ByteArray, FloatArray, MediaWarning, VideoFacts
 
 SHIFT_PX = 4.0
 ZOOM = 0.01
@@ -28,7 +28,7 @@ def draw_frames(num_frames: int, height: int, width: int, seed: int = 0) -> Byte
     rng = np.random.default_rng(seed)
     frames = np.empty((num_frames, height, width, 3), np.uint8)
     matrix = np.eye(2, 3)
-    texture = np.zeros((0, 0, 3), np.float32)
+    texture: FloatArray = np.zeros((0, 0, 3), np.float32)
     step = matrix
     for index in range(num_frames):
         if index % SCENE_FRAMES == 0:
@@ -47,9 +47,7 @@ def draw_frames(num_frames: int, height: int, width: int, seed: int = 0) -> Byte
     return frames
 
 
-def _texture(
-    rng: np.random.Generator, height: int, width: int
-) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+def _texture(rng: np.random.Generator, height: int, width: int) -> FloatArray:
     layers = [
         cv2.resize(
             rng.uniform(0, FULL_SCALE, (height // coarse + 2, width // coarse + 2, 3)).astype(
@@ -59,7 +57,8 @@ def _texture(
         )
         for coarse in (4, 12, 40)
     ]
-    return np.mean(layers, axis=0, dtype=np.float32)
+    texture: FloatArray = np.mean(layers, axis=0, dtype=np.float32)
+    return texture
 
 
 def decode_frames(folder: Path, num_frames: int, height: int, width: int) -> ByteArray | None:

@@ -72,7 +72,7 @@ def _forward(network: nn.Module, windows: Tensor) -> Tensor:
 
 def graphed(network: nn.Module, windows: Tensor) -> Callable[[], object]:
     """Record the network's launches as a CUDA graph and return what replays it."""
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream), torch.inference_mode():
         for _ in range(3):
@@ -144,7 +144,7 @@ class RaftBench:
 def measure_raft(bench: RaftBench, peaks: Peaks) -> dict[str, Figure]:
     """Return pairs per second of both sizes of RAFT, float32 and bf16 by autocast."""
     # Imported here: torchvision takes a while to load and only this part needs it.
-    from torchvision.models import optical_flow
+    from torchvision.models import optical_flow  # type: ignore[import-untyped]
 
     height = -(-bench.height // RAFT_DIVISOR) * RAFT_DIVISOR
     width = -(-bench.width // RAFT_DIVISOR) * RAFT_DIVISOR

@@ -99,11 +99,13 @@ def _levels(engine: GpuFlowEngine, rgb: Tensor, bench: PathBench) -> Tensor:
 
 def _embed(network: nn.Module, levels: Tensor, bench: PathBench) -> Tensor:
     """Return float[T, D] of uint8[T * window, H, W, C]."""
-    windows = levels.unflatten(0, (-1, bench.recipe.window_frames)).permute(0, 4, 1, 2, 3)
+    windows = levels.reshape(-1, bench.recipe.window_frames, *levels.shape[1:])
+    windows = windows.permute(0, 4, 1, 2, 3)
     features = []
     with torch.inference_mode():
-        for part in windows.split(bench.windows):
-            x = part.to(torch.float32).mul_(2 / LEVEL_MAX).sub_(1).to(bench.dtype)
+        for start in range(0, len(windows), bench.windows):
+            x = windows[start : start + bench.windows]
+            x = x.to(torch.float32).mul_(2 / LEVEL_MAX).sub_(1).to(bench.dtype)
             features.append(network.forward_features(x))  # type: ignore[operator]
         return torch.cat(features)
 

@@ -133,11 +133,11 @@ class Work:
         return max(self.operations / flops, self.num_bytes / bytes_per_second)
 
 
-class _ConvolutionCounter(TorchDispatchMode):
+class _ConvolutionCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up operations and bytes of the convolutions inside the block."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operations = 0
         self.num_bytes = 0
 

@@ -35,6 +35,10 @@ WORK_BYTES = 8 << 30
 # Planes of float32 that one pair takes at the finest level, both back-ends, torch's own included.
 PLANES_PER_PAIR = 48
 FLOAT_BYTES = 4
+# Of what is free on a device, the share that pairs under way may take.
+FREE_SHARE = 0.5
+# A launch counts pairs in a dimension that ends here.
+MOST_PAIRS = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +139,7 @@ class GpuFlowEngine:
         pairs = len(grey) - 1
         flow = torch.empty((pairs, height, width, 2), dtype=torch.float32, device=grey.device)
         work = torch.zeros(pairs, dtype=torch.int64, device=grey.device)
-        pair_bytes = PLANES_PER_PAIR * FLOAT_BYTES * height * width
-        at_once = max(1, self._work_bytes // pair_bytes)
+        at_once = self._pairs_at_once(grey)
         solver = _load_solver(self.backend, self._cut)
         # Triton launches on the current device, whatever the tensors are on.
         current = torch.cuda.device(grey.device) if grey.is_cuda else nullcontext()
@@ -151,6 +154,17 @@ class GpuFlowEngine:
             message = f"Memory ran out for the flow of {width}x{height} frames; use smaller ones."
             raise OutOfMemory(message) from error
         return FlowSolution(flow, work)
+
+    def _pairs_at_once(self, grey: Tensor) -> int:
+        work_bytes = self._work_bytes
+        if grey.is_cuda:
+            free_bytes, _ = torch.cuda.mem_get_info(grey.device)
+            # What torch holds without using it is free for this, too.
+            held = torch.cuda.memory_reserved(grey.device)
+            free_bytes += held - torch.cuda.memory_allocated(grey.device)
+            work_bytes = min(work_bytes, int(FREE_SHARE * free_bytes))
+        pair_bytes = PLANES_PER_PAIR * FLOAT_BYTES * grey.shape[1] * grey.shape[2]
+        return min(MOST_PAIRS, max(1, work_bytes // pair_bytes))
 
 
 def _describe(backend: str, cut: Cut) -> str:

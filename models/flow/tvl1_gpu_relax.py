@@ -30,26 +30,21 @@ TINY_SQUARE = tl.constexpr(1e-30)
 
 
 @triton.jit
-def _primal(  # noqa: PLR0913 - a kernel takes no objects
+def _primal(
     row: tl.tensor,
     above: tl.tensor,
-    prepared: tl.tensor,
-    inside: tl.tensor,
-    plane_size: tl.tensor,
+    ready: tl.tensor,
     left: tl.tensor,
     bound: tl.tensor,
 ) -> tl.tensor:
     """Return a row's new flow and its squared change.
 
-    ``row`` is its flow and duals, ``above`` the old duals along y of the row above; ``prepared``
-    points to its gradient, and ``left`` is each lane's left neighbour.
+    ``row`` is its flow and duals, ``above`` the old duals along y of the row above, ``ready`` its
+    prepared planes, and ``left`` each lane's left neighbour.
     """
     u1, u2, p11, p12, p21, p22 = row
     q12, q22 = above
-    gx = tl.load(prepared, mask=inside, other=0.0)
-    gy = tl.load(prepared + plane_size, mask=inside, other=0.0)
-    residual = tl.load(prepared + 2 * plane_size, mask=inside, other=0.0)
-    inverse = tl.load(prepared + 3 * plane_size, mask=inside, other=0.0)
+    gx, gy, residual, inverse = ready
     raw = inverse * (gx * u1 + gy * u2) + residual
     step = tl.minimum(tl.maximum(raw, -bound), bound)
     d1 = step * gx + ((p11 - tl.gather(p11, left, 0)) + (p12 - q12))
@@ -75,17 +70,17 @@ def _shrunk(
 
 
 @triton.jit
-def _load_row(
-    flow: tl.tensor, duals: tl.tensor, at: tl.tensor, inside: tl.tensor, plane_size: tl.tensor
-) -> tl.tensor:
+def _load_two(at: tl.tensor, inside: tl.tensor, plane_size: tl.tensor) -> tl.tensor:
     return (
-        tl.load(flow + at, mask=inside, other=0.0),
-        tl.load(flow + plane_size + at, mask=inside, other=0.0),
-        tl.load(duals + at, mask=inside, other=0.0),
-        tl.load(duals + plane_size + at, mask=inside, other=0.0),
-        tl.load(duals + 2 * plane_size + at, mask=inside, other=0.0),
-        tl.load(duals + 3 * plane_size + at, mask=inside, other=0.0),
+        tl.load(at, mask=inside, other=0.0),
+        tl.load(at + plane_size, mask=inside, other=0.0),
     )
+
+
+@triton.jit
+def _load_four(at: tl.tensor, inside: tl.tensor, plane_size: tl.tensor) -> tl.tensor:
+    first = _load_two(at, inside, plane_size)
+    return first + _load_two(at + 2 * plane_size, inside, plane_size)
 
 
 @triton.jit
@@ -127,7 +122,7 @@ def relax_kernel(  # noqa: PLR0913 - a kernel takes no objects
 
     Grid: strips of columns, segments of rows, pairs; one program walks down its segment. In each
     step iteration i takes row t - i from iteration i - 1 and completes row t - i - 1, all in
-    registers: rows above come for free, neighbours in a row by shuffles. A program reads
+    registers: rows above are still there, neighbours in a row come by shuffles. A program reads
     ITERATIONS pixels more on each side than it owns and writes what it owns.
 
     Sums [P, ITERATIONS, strips * ceil(H / SUM_ROWS)] receive the squared change of each
@@ -166,11 +161,17 @@ def relax_kernel(  # noqa: PLR0913 - a kernel takes no objects
     first = tl.program_id(1) * segment_rows
     end = tl.minimum(first + segment_rows, height)
     zero = tl.zeros([LANES], tl.float32)
-    # For each iteration the last row it took: new flow, old duals. And its change so far.
+    # For each iteration the last row it took: new flow, old duals. And its change so far. And
+    # the prepared planes of the rows that iterations after the first are at.
     held = (zero, zero, zero, zero, zero, zero) * ITERATIONS
     changes = (zero,) * ITERATIONS
+    earlier = (zero, zero, zero, zero) * (ITERATIONS - 1)
     for t in range(tl.maximum(first - ITERATIONS, 0), end + ITERATIONS):
-        row = _load_row(flow_in, duals_in, t * width + x, inside & (t < height), plane_size)
+        at = t * width + x
+        known = inside & (t < height)
+        row = _load_two(flow_in + at, known, plane_size)
+        row = row + _load_four(duals_in + at, known, plane_size)
+        ready = _load_four(prepared + at, known, plane_size) + earlier
         next_held = ()
         next_changes = ()
         for i in tl.static_range(ITERATIONS):
@@ -181,9 +182,12 @@ def relax_kernel(  # noqa: PLR0913 - a kernel takes no objects
             q12 = held[6 * i + 3]
             q21 = held[6 * i + 4]
             q22 = held[6 * i + 5]
-            known = inside & (y >= 0) & (y < height)
             n1, n2, square = _primal(
-                row, (q12, q22), prepared + y * width + x, known, plane_size, left, bound
+                row,
+                (q12, q22),
+                (ready[4 * i], ready[4 * i + 1], ready[4 * i + 2], ready[4 * i + 3]),
+                left,
+                bound,
             )
             change = changes[i] + tl.where(own & (y >= first) & (y < end), square, 0.0)
             if ((y + 1) % SUM_ROWS == 0) | (y + 1 == end):
@@ -218,6 +222,7 @@ def relax_kernel(  # noqa: PLR0913 - a kernel takes no objects
                 _store_row(flow_out, duals_out, (y - 1) * width + x, mine, plane_size, row)
         held = next_held
         changes = next_changes
+        earlier = ready[: 4 * (ITERATIONS - 1)]
 
 
 @triton.jit(do_not_specialize=["num_pairs", "num_sums", "inner_iterations"])

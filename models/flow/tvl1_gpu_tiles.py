@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass
 
-# Programs that keep a large card busy: 132 multiprocessors times 14, twice over.
-BUSY_PROGRAMS = 3696
+# Programs that keep a large card busy: 132 multiprocessors times 12, twice over.
+BUSY_PROGRAMS = 3168
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
     """The tiles of `tvl1_gpu_relax.relax_kernel`.
 
-    Four iterations on 64 columns take about 140 registers and no shared memory on compute
-    capability 9.0, so that 14 programs of one warp share a multiprocessor; the strips of a 341 px
+    Four iterations on 64 columns take about 168 registers and no shared memory on compute
+    capability 9.0, so that 12 programs of one warp share a multiprocessor; the strips of a 341 px
     row then overlap by an eighth.
 
     Attributes:

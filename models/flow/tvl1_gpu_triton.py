@@ -76,8 +76,7 @@ class Level:
         recipe = self._recipe
         self._row(relax.ALIVE).fill_(1)
         num_alive = self._size[0]
-        # One pass more than iterations need: the last one may have to be repeated in part.
-        passes = -(-recipe.inner_iterations // self._cut.pass_iterations) + 1
+        passes = -(-recipe.inner_iterations // self._cut.pass_iterations)
         for _ in range(recipe.outer_iterations):
             if recipe.median_filtering > 1:
                 self._median()
@@ -85,12 +84,22 @@ class Level:
             torch.mul(self._row(relax.ALIVE), first_pass, out=self._row(relax.TODO))
             self._row(relax.DONE).zero_()
             rows = self._cut.segment_rows(self._size[1], self._strips * num_alive)
+            # A pair that stops inside a pass needs another one, which repeats a part of it.
             for _ in range(passes):
                 self._pass(rows)
             # The only question to the device: everything up to here was queued without waiting.
-            num_alive = int(self._row(relax.ALIVE).sum())
+            alive, repeating = self._progress()
+            if repeating:
+                self._pass(rows)
+            num_alive = alive - repeating
             if num_alive == 0:
                 return
+
+    def _progress(self) -> tuple[int, int]:
+        """Return how many pairs iterate, and how many of them need but a part of a pass."""
+        unfinished = (self._row(relax.TODO) > 0).to(torch.int32)
+        counts: list[int] = torch.stack([self._row(relax.ALIVE), unfinished]).sum(1).tolist()
+        return counts[0], counts[1]
 
     def _median(self) -> None:
         pairs, height, width = self._size

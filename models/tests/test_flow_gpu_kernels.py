@@ -33,7 +33,7 @@ KERNELS = {
     "relax": (
         relax.relax_kernel,
         [PLANES] * 3 + [FIELDS, PLANES] + [NUMBER] * 4 + [FRACTION] * 3,
-        RELAX, 1, 168,
+        RELAX, 1, 192,
     ),
     "decide": (
         relax.decide_kernel, [FIELDS, PLANES] + [NUMBER] * 3 + [FRACTION], DECIDE, 1, 128,
