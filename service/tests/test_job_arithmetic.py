@@ -133,10 +133,25 @@ def test_slow_chunk_under_a_valid_lease_is_not_taken_for_gone(core, queue, clock
         if (task := claim(queue, "unable")) is not None:
             assert decline(queue, task) is False
     assert get_job(core, job_id).job.computed_with == BF16
-    clock.advance(LEASE + 1)  # and now dead
-    task = claim(queue, "unable")
-    assert decline(queue, task) is True
+    other = claim(queue, "unable")
+    assert other.id != able.id
+    clock.advance(LEASE + 1)  # and now dead, though nobody has swept its lease
+    assert decline(queue, other) is True
     assert get_job(core, job_id).job.computed_with == FP32
+
+
+def test_worker_that_was_just_there_is_waited_for(core, queue, clock, add_job):
+    """A restart: it moved on until a moment ago and put its chunk down."""
+    job_id = planned(queue, add_job)
+    able, other = claim(queue, "able"), claim(queue, "unable")
+    clock.advance(REBASE_SECONDS + 1)
+    queue.heartbeat(able.id, able.token, lease_seconds=LEASE, stage="flow", fraction=0.0)
+    queue.release(able.id, able.token)
+    clock.advance(REBASE_SECONDS - 1)
+    assert decline(queue, other) is False
+    assert get_job(core, job_id).job.computed_with == BF16
+    clock.advance(1)
+    assert decline(queue, claim(queue, "unable")) is True
 
 
 def test_chunk_held_across_a_rebase_is_put_back(core, queue, clock, add_job):
