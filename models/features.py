@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models.arrays import LEVEL_MAX, center_crop
-from models.backbones.precision import DTYPES, choose_precision
+from models.backbones.precision import DTYPES, bf16_unit, choose_precision
 from models.backbones.registry import load_backbone
 from models.conveyor import Lanes, ahead
 from models.errors import ContractViolation, WeightsMissing
@@ -264,6 +264,8 @@ class FeatureExtractor:
             described["device"] = torch.cuda.get_device_name(self._device)
         else:
             described["cpu"] = torch.backends.cpu.get_cpu_capability()
+            if self._precision == "bf16":
+                described["bf16"] = bf16_unit()
         if self._engine is not None:
             described["flow"] = f"{self._engine.name} {self._engine.version}"
         return described

@@ -11,6 +11,8 @@ from models.errors import ContractViolation
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 WISHES = ("auto", *DTYPES)
+BF16_UNITS = ("amx_bf16", "avx512_bf16")
+EMULATED = "emulated"
 # bf16 changes a snippet's features by at most 1 % (relative L2) at the published width, and by up
 # to 1.2 % at a quarter of it (docs/performance.md).
 SMALLEST_BF16_WIDTH = 1.0
@@ -45,8 +47,17 @@ def has_native_bf16(device: str) -> bool:
     """
     if torch.device(device).type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bf16_unit() != EMULATED
+
+
+def bf16_unit() -> str:
+    """Return what multiplies bfloat16 on this processor; units add up in orders of their own.
+
+    So two processors with one instruction set may differ in the last digits of their features.
+    """
     known = cpu_capabilities()
-    return any(bool(known.get(name)) for name in ("avx512_bf16", "amx_bf16"))
+    # oneDNN takes the first that is there.
+    return next((name for name in BF16_UNITS if known.get(name)), EMULATED)
 
 
 def cpu_capabilities() -> dict[str, object]:

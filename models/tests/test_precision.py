@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models.backbones import precision
-from models.backbones.precision import choose_precision, has_native_bf16
+from models.backbones.precision import bf16_unit, choose_precision, has_native_bf16
 from models.errors import ContractViolation
 
 
@@ -39,3 +39,18 @@ def test_an_older_torch_that_does_not_tell_means_fp32(monkeypatch):
 def test_another_wish_is_refused():
     with pytest.raises(ContractViolation, match="precision"):
         choose_precision("fp8", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("known", "unit"),
+    [
+        ({"amx_bf16": True, "avx512_bf16": True}, "amx_bf16"),
+        ({"amx_bf16": False, "avx512_bf16": True}, "avx512_bf16"),
+        ({"avx512_f": True}, "emulated"),
+        ({}, "emulated"),
+    ],
+)
+def test_unit_that_multiplies_bf16_has_a_name(monkeypatch, known, unit):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    assert bf16_unit() == unit
+    assert has_native_bf16("cpu") == (unit != "emulated")
