@@ -5,12 +5,16 @@ time. The native kernel is the definition: both back-ends have its pyramid, warp
 stopping rule, which is checked after every iteration of every pair.
 """
 
+import importlib
 import importlib.util
+import shutil
+import sysconfig
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -39,6 +43,12 @@ FLOAT_BYTES = 4
 FREE_SHARE = 0.5
 # A launch counts pairs in a dimension that ends here.
 MOST_PAIRS = 65_535
+# Of a CUDA device that Triton compiles for. Source: Triton README, compatibility.
+SMALLEST_CAPABILITY = (8, 0)
+
+
+class TritonMissing(RuntimeWarning):
+    """Triton cannot run on a CUDA device, so flow takes several times as long as it could."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +93,12 @@ class GpuFlowEngine:
         self.device = torch.device(device)
         self.num_threads = 1
         self._work_bytes = work_bytes
-        has_triton = importlib.util.find_spec("triton") is not None
-        if backend == "triton" and not has_triton:
+        if backend == "triton" and importlib.util.find_spec("triton") is None:
             message = "Triton is not installed; choose the flow back-end 'torch'."
             raise ContractViolation(message)
-        if backend == "auto":
-            backend = "triton" if has_triton and self.device.type == "cuda" else "torch"
-        self.backend = backend
+        self.backend = _choose_backend(self.device) if backend == "auto" else backend
         self._cut = cut if cut is not None else Cut()
-        self.version = _describe(backend, self._cut)
+        self.version = _describe(self.backend, self._cut)
 
     def compute(
         self, grey: ByteArray, recipe: FlowRecipe, region: Region | None = None
@@ -167,12 +174,47 @@ class GpuFlowEngine:
         return min(MOST_PAIRS, max(1, work_bytes // pair_bytes))
 
 
+def _choose_backend(device: torch.device) -> str:
+    """Return ``triton`` where its kernels can run; warn where only something small is missing."""
+    if device.type != "cuda" or not torch.cuda.is_available():
+        return "torch"
+    missing = _missing_for_triton(device)
+    if missing is None:
+        return "triton"
+    message = (
+        f"Optical flow on this GPU uses plain torch operations and takes several times as long, "
+        f"because {missing}."
+    )
+    warnings.warn(message, TritonMissing, stacklevel=3)
+    return "torch"
+
+
+def _missing_for_triton(device: torch.device) -> str | None:
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed"
+    # Triton compiles a small C program against Python's headers for each kernel it launches.
+    if shutil.which("gcc") is None and shutil.which("clang") is None:
+        return "Triton finds no C compiler; install gcc"
+    if not _has_python_headers():
+        return "Triton finds no Python.h; install Python's headers"
+    capability = torch.cuda.get_device_capability(device)
+    if capability < SMALLEST_CAPABILITY:
+        return f"Triton does not know its compute capability {capability[0]}.{capability[1]}"
+    return None
+
+
+def _has_python_headers() -> bool:
+    return (Path(sysconfig.get_paths()["include"]) / "Python.h").is_file()
+
+
 def _describe(backend: str, cut: Cut) -> str:
     if backend == "torch":
         return f"{ARITHMETIC_VERSION}-torch-{torch.__version__}"
     # The cut into strips decides in which order changes are summed.
     tiles = f"k{cut.pass_iterations}x{cut.strip_lanes}"
-    return f"{ARITHMETIC_VERSION}-triton-{tiles}-{metadata.version('triton')}"
+    # By name, because the package is called otherwise in some of torch's builds.
+    version = importlib.import_module("triton").__version__
+    return f"{ARITHMETIC_VERSION}-triton-{tiles}-{version}"
 
 
 def _checked_size(grey: Tensor) -> tuple[int, int]:

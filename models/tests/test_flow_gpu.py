@@ -1,13 +1,16 @@
 """TV-L1 for the GPU in torch operations on the processor: beside the kernel and the reference."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from models.errors import ContractViolation
+from models.flow import tvl1_gpu
 from models.flow.frames import Region
 from models.flow.tvl1 import build_flow_engine, quantize_flow
-from models.flow.tvl1_gpu import GpuFlowEngine
+from models.flow.tvl1_gpu import GpuFlowEngine, TritonMissing
 from models.flow.tvl1_gpu_frames import grey_from_rgb, quantize_tensor
 from models.flow.tvl1_gpu_levels import level_sizes
 from models.flow.tvl1_gpu_tiles import Cut
@@ -71,6 +74,25 @@ class TestEngine:
 
     def test_is_built_by_name(self):
         assert "-torch-" in build_flow_engine("gpu", device="cpu").version
+
+    def test_takes_triton_only_where_it_can_run(self, monkeypatch):
+        pytest.importorskip("triton")
+        capability = (9, 0)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/" + name)
+        monkeypatch.setattr(tvl1_gpu, "_has_python_headers", lambda: True)
+        assert GpuFlowEngine("cuda").backend == "triton"
+        capability = (7, 5)
+        with pytest.warns(TritonMissing, match=r"capability 7\.5"):
+            assert GpuFlowEngine("cuda").backend == "torch"
+        capability = (9, 0)
+        monkeypatch.setattr(tvl1_gpu, "_has_python_headers", lambda: False)
+        with pytest.warns(TritonMissing, match=r"Python\.h"):
+            assert GpuFlowEngine("cuda").backend == "torch"
+        monkeypatch.setattr(shutil, "which", lambda name: None)
+        with pytest.warns(TritonMissing, match="install gcc"):
+            assert GpuFlowEngine("cuda").backend == "torch"
 
     def test_refuses_unknown_backends(self):
         with pytest.raises(ContractViolation, match="back-end"):
@@ -167,8 +189,9 @@ class TestEngine:
             engine.compute(np.zeros((2, 20, 20), np.uint8), FlowRecipe(median_filtering=3))
 
     def test_refuses_frames_of_another_device(self):
+        frames = torch.zeros((2, 9, 9), dtype=torch.uint8)
         with pytest.raises(ContractViolation, match="frames are on cpu"):
-            GpuFlowEngine("cuda").compute_tensor(torch.zeros((2, 9, 9), dtype=torch.uint8), RECIPE)
+            GpuFlowEngine("cuda", "torch").compute_tensor(frames, RECIPE)
 
 
 @pytest.fixture(scope="module")
