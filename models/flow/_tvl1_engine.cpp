@@ -27,8 +27,10 @@ constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kPlaneSkew = 80;
 // How far the windows of the finest levels reach beyond what is wanted, in pixels of the level;
 // coarser levels are computed whole, since motion that leaves the window there ruins what is in it.
-// Measured on 24 real pairs against OpenCV on whole frames: docs/performance.md.
-constexpr int kWindowMargins[] = {32, 64};
+// Measured on 24 real pairs at 455x256, 224 px wanted, against OpenCV on whole frames: mean end-point
+// error 0.0091 px without windows, 0.0151 px with these, 0.0176 px with 32 and 64 pixels. Nearly all
+// of it comes from when the iterations stop, which they do by the mean over the window.
+constexpr int kWindowMargins[] = {64, 80};
 constexpr int kNumWindowed = static_cast<int>(std::size(kWindowMargins));
 
 // Samples of `to` pixels, the first of them at `to_start` of its axis, between `from` samples
