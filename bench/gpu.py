@@ -55,7 +55,7 @@ class Sizes:
 
     height: int = 256
     width: int = 341
-    flow_batches: tuple[int, ...] = (32, 128, 512)
+    flow_batches: tuple[int, ...] = (32, 128, 400, 1024)
     compared_pairs: int = 16
     window_batches: tuple[int, ...] = (8, 16, 32, 64)
     raft_side: int = 256
@@ -63,7 +63,7 @@ class Sizes:
     raft_updates: int = 12
     matrix_side: int = 8192
     copy_bytes: int = 4 << 30
-    path_frames: int = 6400
+    path_frames: int = 4800
     repeats: int = 5
 
 

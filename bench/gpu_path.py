@@ -21,6 +21,7 @@ from models.flow.tvl1_gpu import GpuFlowEngine
 from models.flow.tvl1_gpu_frames import grey_from_rgb, quantize_tensor
 from models.frame_windows import FrameSource
 from models.recipe import FeatureRecipe
+from models.torch_limits import reproducible_convolutions
 from models.types import ByteArray
 
 GOAL_FRAMES_PER_SECOND = 2000.0
@@ -72,7 +73,8 @@ def measure_device_path(bench: PathBench, networks: dict[str, nn.Module]) -> dic
             for stream, levels_of_stream in levels().items()
         ]
 
-    whole = seconds_of(run, bench.device, bench.repeats)
+    with reproducible_convolutions():
+        whole = seconds_of(run, bench.device, bench.repeats)
     inputs = seconds_of(levels, bench.device, bench.repeats)
     return {
         "device_path_frames_per_second": count / whole,
@@ -117,7 +119,6 @@ def measure_extraction(bench: PathBench) -> dict[str, Figure]:
         bench.recipe,
         random_weights(bench.recipe),
         ExtractorSettings(device=str(bench.device), precision=precision),
-        flow_engine=GpuFlowEngine(bench.device) if bench.device.type != "cpu" else None,
     )
     # The first windows compile and choose algorithms.
     warm = MemoryVideo(bench.frames, bench.recipe.fps, 2 * bench.recipe.window_frames)

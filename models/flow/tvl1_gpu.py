@@ -33,9 +33,9 @@ LevelSolver = Callable[[Tensor, Tensor, Tensor, FlowRecipe], tuple[Tensor, Tenso
 # Raised whenever the same frames would give another flow.
 ARITHMETIC_VERSION = "1"
 BACKENDS = ("auto", "triton", "torch")
-# Memory for the pairs under way at a time; at 341x256 px some 500 of them. More pairs at a time
+# Memory for the pairs under way at a time; at 341x256 px a thousand of them. More pairs at a time
 # keep the device busy while the last ones settle.
-WORK_BYTES = 8 << 30
+WORK_BYTES = 16 << 30
 # Planes of float32 that one pair takes at the finest level, both back-ends, torch's own included.
 PLANES_PER_PAIR = 48
 FLOAT_BYTES = 4
