@@ -1,15 +1,16 @@
 """Measures a worker's memory against the length of the video: it must not grow.
 
-    python -m bench.memory [--json P] [--lengths published:60,narrow:3600] [--every K] [--threads N]
+    python -m bench.memory [--json P] [--lengths published:60,published:1800:5] [--every K]
 
 Each length runs in a process of its own, all the way from the file to segments, with random
 weights of the recipe's size and with a decode child, as a worker does. ``published`` is the
 two-stream recipe on 340x256, ``narrow`` an RGB network of an eighth of the width on 64x48.
 
-``--every K`` makes long videos affordable: of the K chunks of 64 s only the first one is computed,
-always and at full cost (and the last of the video too); the features of the others lie in the
-store beforehand, as after a resume, so the run seeks over them. Memory is used inside chunks and
-by what is kept of all of them, and both are there. The figures say how many chunks were computed.
+``--every K``, or a third part of a length, makes long videos affordable: of every K chunks of 64 s
+the first one is computed, at full cost, and the last one of the video in any case. The features of
+the others lie in the store beforehand, as after a resume, so the run seeks over their frames.
+Memory is used inside chunks and by what is kept of all of them, and both are there. The figures
+say how many chunks were computed.
 
 Peaks are the kernel's (VmHWM); the course over time is sampled, so that a first and a last tenth
 of a run can be compared.
@@ -73,16 +74,16 @@ class Run:
 
     @classmethod
     def parse(cls, word: str, every: int, num_threads: int) -> "Run":
-        """Read ``RECIPE:SECONDS``.
+        """Read ``RECIPE:SECONDS[:EVERY]``.
 
         Raises:
             ValueError: it is not of that form.
         """
-        recipe, _, seconds = word.partition(":")
-        if recipe not in RECIPES:
-            message = f"no recipe {recipe!r}; choose one of {', '.join(RECIPES)}"
+        recipe, seconds, *rest = word.split(":")
+        if recipe not in RECIPES or len(rest) > 1:
+            message = f"{word!r} is no RECIPE:SECONDS[:EVERY] with one of {', '.join(RECIPES)}"
             raise ValueError(message)
-        return cls(recipe, float(seconds), every, num_threads)
+        return cls(recipe, float(seconds), int(rest[0]) if rest else every, num_threads)
 
 
 class MemoryCourse:
@@ -196,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument(
-        "--lengths", default=DEFAULT_LENGTHS, help="RECIPE:SECONDS,...; short ones first"
+        "--lengths", default=DEFAULT_LENGTHS, help="RECIPE:SECONDS[:EVERY],...; short first"
     )
     parser.add_argument("--every", type=int, default=1, help="compute one chunk of so many")
     parser.add_argument("--threads", type=int, default=2, help="of flow and backbones")
@@ -209,10 +210,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figures = {run.name: run_apart(run) for run in runs}
     worker = {name: one["rss_mb"] for name, one in figures.items()}
     both = {name: one["rss_with_decoder_mb"] for name, one in figures.items()}
-    how = "every chunk computed" if options.every == 1 else f"one chunk of {options.every} computed"
     BenchReport(
         "memory",
-        f"drawn clips repeated to length, random weights, {how}",
+        "drawn clips repeated to length, random weights",
         {
             "rss_mb": worker,
             "rss_with_decoder_mb": both,
@@ -221,6 +221,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             **{f"growth_{recipe}": growth(worker, recipe) for recipe in RECIPES},
             **{f"growth_{recipe}_with_decoder": growth(both, recipe) for recipe in RECIPES},
             "growth_goal": FLAT_SHARE,
+            "chunks_computed": {
+                name: f"{one['chunks_computed']} of {one['chunks']}"
+                for name, one in figures.items()
+            },
             "runs": figures,
         },
     ).publish(options.json)

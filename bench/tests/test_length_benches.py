@@ -60,8 +60,11 @@ def test_lengths_are_read_and_named():
     assert [run.name for run in runs] == [
         "published 1 min", "published 10 min", "published 30 min", "narrow 1 h", "narrow 10 h",
     ]  # fmt: skip
-    with pytest.raises(ValueError, match="choose one of"):
-        memory.Run.parse("wide:60", 1, 2)
+    assert [run.every for run in runs] == [3] * 5
+    assert memory.Run.parse("published:1800:7", 3, 2).every == 7
+    for word in ("wide:60", "narrow", "narrow:60:1:1", "narrow:long"):
+        with pytest.raises(ValueError, match=r"RECIPE|unpack|convert"):
+            memory.Run.parse(word, 1, 2)
 
 
 def test_memory_bench_writes_its_figures(tmp_path: Path):
