@@ -22,7 +22,12 @@ from models.catalog import published_recipe
 from models.decode import VideoSource
 from models.doctor.estimate import measured_recipes
 from models.doctor.processes import STEP_KEY
-from models.features import MAX_CPU_LANES, ExtractorSettings, FeatureExtractor
+from models.features import (
+    GPU_BLOCK_FRAMES,
+    MAX_CPU_LANES,
+    ExtractorSettings,
+    FeatureExtractor,
+)
 from models.flow.frames import Region
 from models.flow.tvl1 import FlowEngine, build_flow_engine
 from models.recipe import FeatureRecipe
@@ -112,6 +117,10 @@ def probe_benchmark(arguments: Mapping[str, Any]) -> Iterator[Facts]:
                 f"{key}_precision": precision,
                 f"{key}_windows_per_second_per_stream": windows,
             }
+        if device != "cpu":
+            yield {STEP_KEY: f"extraction by the recipe {key}"}
+            rate = measure_extraction(one.recipe, frames, device, num_threads, SMALL_SHARE)
+            yield {f"{key}_extracted_frames_per_second": rate}
     yield {"seconds": time.perf_counter() - started}
 
 
@@ -130,8 +139,10 @@ def measure_flow(
         engine.compute(grey[: pairs + 1], flow, middle)
         return time.perf_counter() - started
 
-    most = min(MOST_PAIRS, len(grey) - 1)
+    most = MOST_PAIRS
     if engine.name == "gpu":
+        most = GPU_BLOCK_FRAMES
+        grey = np.resize(grey, (most + 1, *grey.shape[1:]))  # over and over
         run(most)  # compiles its kernels
     return engine.name, _rate(run, min(num_threads, most), most, seconds)
 
@@ -165,6 +176,25 @@ def measure_backbone(
 
     rate = _rate(run, 1, max(1, alone.chunk_snippets // turn), seconds)
     return extractor.computed_with["precision"], turn * rate
+
+
+def measure_extraction(
+    recipe: FeatureRecipe, frames: ByteArray, device: str, num_threads: int, seconds: float
+) -> float:
+    """Return frames per second of extraction as a whole, without decoding."""
+    settings = ExtractorSettings(device=device, num_threads=num_threads)
+    extractor = FeatureExtractor(recipe, random_weights(recipe), settings)
+    batch = int(extractor.computed_with["batch_size"])
+    most = max(1, recipe.chunk_snippets // batch)
+
+    def run(batches: int) -> float:
+        source = DrawnSource(frames, recipe, batches * batch)
+        started = time.perf_counter()
+        extractor.extract_chunk(source, 0)
+        return time.perf_counter() - started
+
+    run(most)  # whole chunks, as in a run; the first one chooses kernels
+    return batch * recipe.window_frames * _rate(run, most, most, seconds)
 
 
 def measure_decode(drawn: ByteArray, seconds: float) -> float:

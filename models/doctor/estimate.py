@@ -9,6 +9,7 @@ from models.catalog import published_recipe
 from models.recipe import FeatureRecipe
 from models.speeds import FAST, RGB_ONLY, recipe_at
 
+
 @dataclass(frozen=True, slots=True)
 class StageRates:
     """What one machine does per second, each stage measured alone.
@@ -19,6 +20,8 @@ class StageRates:
         windows: of one stream's backbone, on all processors or on the GPU.
         cores: processors.
         backbone_on_gpu, flow_on_gpu: which stages have a device of their own.
+        extracted_frames: by all of extraction but decoding, measured as a whole; None where that
+            would take too long.
     """
 
     decode_frames: float
@@ -27,6 +30,7 @@ class StageRates:
     cores: int
     backbone_on_gpu: bool = False
     flow_on_gpu: bool = False
+    extracted_frames: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,12 @@ def estimate(recipe: FeatureRecipe, rates: StageRates) -> Estimate:
         seconds = max(decode + flow + backbone, fps / decode_frames)
 
     Stages on a GPU add up there instead, beside the processors, and the slowest of the three
-    decides. The real-time factor is 1 / seconds. What else a run does (starting the decode child,
+    decides. There the machine is quick enough to measure extraction as a whole, with all that
+    happens between the stages; that figure then takes the place of the sum:
+
+        seconds = max(fps / extracted_frames, fps / decode_frames)
+
+    The real-time factor is 1 / seconds. What else a run does (starting the decode child,
     conversions, the head) came to less than the measurements scatter; docs/doctor.md.
     """
     single_decode = recipe.fps / rates.decode_frames
@@ -70,7 +79,10 @@ def estimate(recipe: FeatureRecipe, rates: StageRates) -> Estimate:
     backbone = len(recipe.streams) * recipe.fps / recipe.stride_frames / rates.windows
     on_gpu = flow * rates.flow_on_gpu + backbone * rates.backbone_on_gpu
     on_cores = decode + flow + backbone - on_gpu
-    seconds = max(on_cores, on_gpu, single_decode)
+    computing = max(on_cores, on_gpu)
+    if rates.extracted_frames is not None:
+        computing = recipe.fps / rates.extracted_frames
+    seconds = max(computing, single_decode)
     longest = {"decoding": decode, "optical flow": flow, "the backbones": backbone}
     if seconds == single_decode:
         longest["decoding"] = single_decode
@@ -128,6 +140,7 @@ def estimate_all(facts: Mapping[str, Any], cores: int) -> dict[str, Estimate]:
             cores,
             backbone_on_gpu=facts.get("device") != "cpu",
             flow_on_gpu=facts.get("flow") == "gpu",
+            extracted_frames=facts.get(f"{key}_extracted_frames_per_second"),
         )
         found[key] = estimate(one.recipe, rates)
     return found

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -190,6 +191,14 @@ def test_flow_on_the_gpu_adds_to_the_backbones_there():
     assert math.isclose(estimate(recipe, rates).realtime_factor, 1 / 0.75)
 
 
+def test_extraction_measured_as_a_whole_takes_the_place_of_the_sum():
+    recipe = measured_recipes()["published"].recipe
+    rates = StageRates(5000, 5000, 500, cores=16, backbone_on_gpu=True, extracted_frames=2000)
+    assert math.isclose(estimate(recipe, rates).realtime_factor, 80)
+    slow_decode = replace(rates, decode_frames=1000)
+    assert math.isclose(estimate(recipe, slow_decode).realtime_factor, 40)
+
+
 def test_cheaper_speeds_are_faster():
     factors = [one.realtime_factor for one in estimate_all(FOUND["benchmark"], 2).values()]
     demo, *published = factors
@@ -209,8 +218,6 @@ def test_faster_stages_never_make_it_slower():
     base = StageRates(1000, 50, 10, cores=2)
     factor = estimate(recipe, base).realtime_factor
     for name in ("decode_frames", "flow_pairs", "windows"):
-        from dataclasses import replace
-
         faster = replace(base, **{name: getattr(base, name) * 2})
         assert estimate(recipe, faster).realtime_factor > factor
 
