@@ -1,6 +1,6 @@
 """Simulates up to 32 workers on measured stage times: throughput, and one long video alone.
 
-Run as ``python -m bench.scaling --stages PATH [--json PATH] [--plot PATH]``, where the stages are
+Run as ``python -m bench.scaling --stages PATH [--json P] [--plot P] [--page P]``; the stages are
 what ``python -m bench.spread --json PATH`` wrote. Nothing runs here but arithmetic: workers claim
 tasks in the order in which the queue gives them out, every transaction waits for the one
 database, a worker opens a video it has not open, and a job is planned, cut into chunks and joined
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from bench.report import BenchReport
+from bench.scaling_document import write_figures
 
 WORKERS = (1, 2, 4, 8, 16, 32)
 CHUNK_HOURS = 64 / 3600
@@ -339,17 +340,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the simulation."""
     parser = argparse.ArgumentParser(prog="python -m bench.scaling", description=__doc__)
     parser.add_argument("--stages", type=Path, required=True, help="JSON of bench.spread")
+    parser.add_argument("--page", type=Path, help="where to write them as text: docs/scaling.md")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--plot", type=Path, help="where to draw them, as SVG")
     options = parser.parse_args(arguments)
-    measured = Stages.of_spread(json.loads(options.stages.read_text())["figures"])
+    spread = json.loads(options.stages.read_text())
+    measured = Stages.of_spread(spread["figures"])
     kinds = {
-        f"measured chunks ({measured.chunk:.3g} s)": measured,
-        f"GPU goal ({GPU_CHUNK_SECONDS:g} s)": replace(measured, chunk=GPU_CHUNK_SECONDS),
+        f"measured chunks, {measured.chunk:.3g} s each": measured,
+        f"chunks of {GPU_CHUNK_SECONDS:g} s, a GPU's goal": replace(
+            measured, chunk=GPU_CHUNK_SECONDS
+        ),
     }
     results = {name: simulate(stages) for name, stages in kinds.items()}
     if options.plot is not None:
         draw(results, options.plot)
+    if options.page is not None:
+        write_figures(options.page, spread, results)
     source = f"stage times of {options.stages.name}, simulated with seed {SEED}"
     figures = {"stages": asdict(measured), **results}
     BenchReport("scaling", source, figures).publish(options.json)

@@ -9,6 +9,7 @@ in the database) are those that `bench.scaling` computes with.
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import statistics
@@ -289,9 +290,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--chunks", type=int, default=8, help="of the video; even")
     parser.add_argument("--repeats", type=int, default=3, help="of both")
     options = parser.parse_args(arguments)
+    load_average = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         figures = {
+            "load_average": load_average,
             **measure(folder, options.model, options.chunks, options.repeats),
             **claim_seconds(folder),
             **opening_seconds(folder),

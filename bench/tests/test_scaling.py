@@ -1,8 +1,11 @@
 """The simulation against what can be said without one."""
 
+from typing import Any
+
 import pytest
 
 from bench.scaling import Job, Simulation, Stages, mixed_videos, simulate
+from bench.scaling_document import MARKER, write_figures
 
 FREE = Stages(
     chunk=10.0, claim=0.0, complete=0.0, heartbeat=0.0, opening=0.0, opening_per_hour=0.0,
@@ -57,3 +60,24 @@ def test_every_job_ends_and_more_workers_are_never_slower_by_much():
 
 def test_same_seed_same_figures():
     assert simulate(stages(chunk=60.0)) == simulate(stages(chunk=60.0))
+
+
+def test_page_keeps_what_stands_above_its_marker(tmp_path):
+    names = ("one_worker", "two_workers", "alone_chunk", "beside_chunk", "alone_plan", "alone_join",
+             "alone_pause", "claim", "complete", "heartbeat", "opening")  # fmt: skip
+    measured: dict[str, Any] = {f"{name}_seconds": 2.0 for name in names}
+    measured |= {"ratio_two_workers": 1.9, "chunks_per_worker": [[4, 4]], "load_average": 0.5}
+    measured |= {f"{name}_seconds_per_video_hour": 1.0 for name in ("opening", "joining")}
+    machine = {"processor": "p", "num_processors": 2}
+    spread = {"figures": measured, "machine": machine, "source": "a video"}
+    page = tmp_path / "page.md"
+    page.write_text(f"by hand\n\n{MARKER}\n\nold")
+    for _ in range(2):
+        write_figures(page, spread, {"some": simulate(stages(chunk=60.0))})
+        text = page.read_text()
+        assert text.startswith(f"by hand\n\n{MARKER}\n")
+        assert "old" not in text
+        assert text.count("**1.90**") == text.count("### Simulated: some") == 1
+    page.write_text("no marker")
+    with pytest.raises(ValueError, match="no line"):
+        write_figures(page, spread, {})
