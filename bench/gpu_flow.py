@@ -25,8 +25,12 @@ from models.recipe import FlowRecipe
 from models.types import ByteArray
 
 GOAL_PAIRS_PER_SECOND = 1500.0
-# Other ways to cut a level: iterations of a pass, columns of a strip.
-OTHER_CUTS = ((2, 64), (3, 64), (5, 64), (6, 64), (4, 32), (4, 128), (6, 128))
+# Other ways to cut a level.
+OTHER_CUTS = (
+    *(Cut(iterations, 64) for iterations in (2, 3, 5, 6)),
+    *(Cut(4, lanes) for lanes in (32, 128)),
+    *(Cut(largest_segment_rows=rows) for rows in (32, 128, 256)),
+)
 MICROSECONDS = 1e-6
 
 
@@ -134,14 +138,15 @@ def measure_cuts(bench: FlowBench) -> dict[str, Figure]:
     """Return pairs per second of other tiles of the Triton kernels."""
     part = bench.grey[: max(bench.batches) + 1]
     rates: dict[str, Figure] = {}
-    for iterations, lanes in OTHER_CUTS:
-        engine = GpuFlowEngine(part.device, cut=Cut(iterations, lanes))
+    for cut in OTHER_CUTS:
+        engine = GpuFlowEngine(part.device, cut=cut)
 
         def run(engine: GpuFlowEngine = engine) -> Tensor:
             return engine.compute_tensor(part, bench.recipe)
 
         seconds = seconds_of(run, part.device, bench.repeats)
-        rates[f"k{iterations}x{lanes}"] = (len(part) - 1) / seconds
+        name = f"k{cut.pass_iterations}x{cut.strip_lanes}, {cut.largest_segment_rows} rows"
+        rates[name] = (len(part) - 1) / seconds
     return {"tvl1_pairs_per_second_by_cut": rates}
 
 
