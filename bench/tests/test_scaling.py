@@ -59,7 +59,7 @@ def test_every_job_ends_and_more_workers_are_never_slower_by_much():
 
 
 def test_same_seed_same_figures():
-    assert simulate(stages(chunk=60.0)) == simulate(stages(chunk=60.0))
+    assert simulate(stages(chunk=2.0)) == simulate(stages(chunk=2.0))
 
 
 def test_page_keeps_what_stands_above_its_marker(tmp_path):
@@ -73,7 +73,7 @@ def test_page_keeps_what_stands_above_its_marker(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"by hand\n\n{MARKER}\n\nold")
     for _ in range(2):
-        write_figures(page, spread, {"some": simulate(stages(chunk=60.0))})
+        write_figures(page, spread, {"some": simulate(stages(chunk=2.0))})
         text = page.read_text()
         assert text.startswith(f"by hand\n\n{MARKER}\n")
         assert "old" not in text
