@@ -22,11 +22,11 @@ def frames():
 def test_energy_without_flow_is_the_difference_of_the_frames(frames):
     flow = np.zeros((24, 30, 2), np.float32)
     difference = np.abs(frames[0].astype(int) - frames[1]).sum()
-    assert tvl1_energy(*frames, flow, WHOLE) == pytest.approx(LAMBDA * difference)
+    assert tvl1_energy(frames[0], frames[1], flow, WHOLE) == pytest.approx(LAMBDA * difference)
     region = Region(3, 5, 10, 12)
     part = np.abs(frames[0].astype(int) - frames[1])[3:13, 5:17].sum()
     cut = region.cut(flow[None])[0]
-    assert tvl1_energy(*frames, cut, region) == pytest.approx(LAMBDA * part)
+    assert tvl1_energy(frames[0], frames[1], cut, region) == pytest.approx(LAMBDA * part)
 
 
 def test_energy_of_a_whole_shift_is_zero(frames):
