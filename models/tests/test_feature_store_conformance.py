@@ -1,6 +1,7 @@
 """What every `FeatureStore` must do, and what the local one does besides."""
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,14 @@ class TestConformance:
         assert store.chunks(VIDEO, OTHER_RECIPE) == set()
         assert store.chunks(OTHER_VIDEO, RECIPE) == set()
         assert not store.has_chunk(VIDEO, RECIPE, 1)
+
+    def test_each_chunk_says_how_it_was_computed(self, store):
+        assert store.arithmetic(VIDEO, RECIPE) == {}
+        kinds = {0: {"precision": "fp32"}, 7: {"precision": "bf16"}, 3: {}}
+        for number, kind in kinds.items():
+            store.store_chunk(VIDEO, RECIPE, number, replace(_chunk(), computed_with=kind))
+        assert store.arithmetic(VIDEO, RECIPE) == kinds
+        assert store.arithmetic(VIDEO, OTHER_RECIPE) == {}
 
     def test_storing_again_replaces(self, store):
         store.store_chunk(VIDEO, RECIPE, 0, _chunk(0))
@@ -112,6 +121,7 @@ def test_a_damaged_chunk_counts_as_absent(tmp_path, damage):
     path.write_bytes(content)
     assert store.load_chunk(VIDEO, RECIPE, 0) is None
     assert not store.has_chunk(VIDEO, RECIPE, 0)
+    assert store.arithmetic(VIDEO, RECIPE) == {}
     assert store.chunks(VIDEO, RECIPE) == set()
     store.store_chunk(VIDEO, RECIPE, 0, _chunk())
     assert store.has_chunk(VIDEO, RECIPE, 0)
