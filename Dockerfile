@@ -80,6 +80,11 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
 CMD ["kinetag", "api"]
 
 FROM runtime AS worker
+# Triton compiles its launchers with a C compiler when flow first runs on a GPU; it caches them.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+ENV TRITON_CACHE_DIR=/tmp/triton
 COPY --from=worker-environment /opt/kinetag /opt/kinetag
 # Read by the NVIDIA container runtime; without one the worker computes on the CPU.
 ENV NVIDIA_VISIBLE_DEVICES=all \

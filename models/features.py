@@ -50,7 +50,7 @@ from models.types import (
 CPU_BATCH = 4
 GPU_BATCH = 16
 # A GPU solves the pairs of a block at once; some hundred keep a large one busy.
-GPU_BLOCK_FRAMES = 400
+GPU_BLOCK_FRAMES = 800
 # More lanes than this hold more activations than they gain; further threads go inside a lane.
 MAX_CPU_LANES = 4
 # Part of ``computed_with``: raised whenever the same recipe would give other numbers.
