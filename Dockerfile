@@ -81,6 +81,7 @@ CMD ["kinetag", "api"]
 
 FROM runtime AS worker
 # Triton compiles its launchers with a C compiler when flow first runs on a GPU; it caches them.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*

@@ -110,11 +110,17 @@ def find_weights(recipe: FeatureRecipe, folders: Sequence[Path]) -> dict[str, St
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
     """Load a state dict of which every name and shape fits, or nothing.
 
+    A network built on torch's meta device takes the tensors themselves, so that it never needs
+    memory or random numbers of its own; into any other they are copied.
+
     Raises:
         WeightsInvalid: names are missing or unknown, or shapes differ; the message names some.
     """
-    _require_fit(network.state_dict(), state, what)
-    network.load_state_dict(dict(state), strict=True)
+    expected = network.state_dict()
+    _require_fit(expected, state, what)
+    fitting = {name: values.to(expected[name].dtype) for name, values in state.items()}
+    on_meta = any(values.is_meta for values in expected.values())
+    network.load_state_dict(fitting, strict=True, assign=on_meta)
 
 
 def git_blob_id(path: Path) -> str:

@@ -110,7 +110,8 @@ def load_backbone(recipe: FeatureRecipe, stream: str, state: Mapping[str, Tensor
     entry = _entry(recipe)
     classifier = state.get(entry.classifier)
     num_classes = len(classifier) if classifier is not None else KINETICS_CLASSES
-    network = build_backbone(recipe, stream, num_classes)
+    with torch.device("meta"):  # nothing is drawn that would be overwritten at once
+        network = build_backbone(recipe, stream, num_classes)
     load_strictly(network, state, f"the {stream} stream of {recipe.name}")
     network.eval()
     entry.fold(network)

@@ -1,12 +1,12 @@
 """What both flow implementations demand of their input, checked in one place."""
 
-import os
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from models.errors import ContractViolation
+from models.machine import read_cores
 from models.recipe import FlowRecipe
 from models.types import ByteArray
 
@@ -114,6 +114,8 @@ def require_recipe(recipe: FlowRecipe) -> None:
 def resolve_threads(num_threads: int) -> int:
     """Return `num_threads`, or the number of usable processors where it is 0.
 
+    A container's quota counts: threads beyond it would only be stopped by turns.
+
     Raises:
         ContractViolation: `num_threads` is negative.
     """
@@ -121,6 +123,4 @@ def resolve_threads(num_threads: int) -> int:
         raise ContractViolation(f"num_threads must not be negative, got {num_threads}.")
     if num_threads > 0:
         return num_threads
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return read_cores().usable
