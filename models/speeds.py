@@ -80,7 +80,7 @@ def fast_flow(flow: FlowRecipe) -> FlowRecipe:
     """Return the coarse solver of `FAST`: fewer scales, warps and iterations, no median filter.
 
     The step of 0.55 between four scales reaches as far as the published five scales do, and a
-    little farther. Chosen among 35 settings on frame pairs of real recordings for its error
+    little farther. Chosen among 60 settings on frame pairs of real recordings for its error
     against the published parameters per time (docs/speeds.md).
     """
     return replace(
