@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench.report import BenchReport, Figure
 from models.arrays import LEVEL_MAX, center_crop
@@ -29,7 +30,7 @@ from models.backbones.registry import build_backbone, load_backbone, random_weig
 from models.catalog import published_recipe
 from models.decode import VideoSource
 from models.errors import InputError
-from models.features import CPU_BATCH
+from models.features import WIDE_CPU_BATCH
 from models.flow.tvl1 import build_flow_engine
 from models.frame_windows import flow_levels
 from models.recipe import FeatureRecipe
@@ -67,24 +68,9 @@ class StreamBench:
 
 def count_operations(network: nn.Module, x: Tensor) -> float:
     """Return multiplications and additions of all convolutions for one clip of this input."""
-    total = 0.0
-
-    def count(module: nn.Module, _: object, output: Tensor) -> None:
-        weight = module.get_parameter("weight")
-        total_of_one = 2 * output[0].numel() * weight[0].numel()
-        nonlocal total
-        total += total_of_one
-
-    hooks = [
-        module.register_forward_hook(count)
-        for module in network.modules()
-        if isinstance(module, nn.Conv3d)
-    ]
-    with torch.inference_mode():
-        network(x[:1])
-    for hook in hooks:
-        hook.remove()
-    return total
+    with FlopCounterMode(display=False) as counter:
+        _forward(network, x[:1])
+    return float(counter.get_total_flops())
 
 
 def gemm_flops(dtype: torch.dtype) -> float:
@@ -215,7 +201,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of videos for the feature error")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=CPU_BATCH, help="windows per lane")
+    parser.add_argument("--batch", type=int, default=WIDE_CPU_BATCH, help="windows per lane")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
     options = parser.parse_args()
     recipe = published_recipe()

@@ -47,7 +47,10 @@ from models.types import (
     StopCallback,
 )
 
-CPU_BATCH = 4
+# One window of the published width fills a core's caches (bench.i3d --batch); narrow networks gain
+# by sharing weights between a few.
+WIDE_CPU_BATCH = 1
+NARROW_CPU_BATCH = 4
 GPU_BATCH = 16
 # A GPU solves the pairs of a block at once; some hundred keep a large one busy.
 GPU_BLOCK_FRAMES = 800
@@ -114,7 +117,9 @@ class FeatureExtractor:
         )
         self._dtype = DTYPES[self._precision]
         on_cpu = self._device.type == "cpu"
-        self._batch_size = self._settings.batch_size or (CPU_BATCH if on_cpu else GPU_BATCH)
+        self._batch_size = self._settings.batch_size or (
+            cpu_batch(recipe) if on_cpu else GPU_BATCH
+        )
         # One thread per piece of work where there are enough pieces: threads that share one
         # piece wait for each other, and for whatever else the machine does.
         num_threads = resolve_threads(self._settings.num_threads)
@@ -308,6 +313,11 @@ class FeatureExtractor:
         with torch.inference_mode():
             features: Tensor = network.forward_features(x.to(self._dtype))  # type: ignore[operator]
         return features[: len(windows)].float()
+
+
+def cpu_batch(recipe: FeatureRecipe) -> int:
+    """Return how many windows a lane of a processor takes at a time."""
+    return WIDE_CPU_BATCH if recipe.width >= 1 else NARROW_CPU_BATCH
 
 
 def _stored_chunks(
