@@ -66,5 +66,5 @@ class Engine(Protocol):
         ...
 
     def rest(self) -> None:
-        """Close what is only kept open for a next task; called when there is none for now."""
+        """Close what is only kept open for a next task; called when there is none."""
         ...

@@ -18,7 +18,7 @@ import triton.language as tl  # type: ignore[import-untyped]
 # Rows of `control`: does the pair still iterate; iterations the next pass does, 0 for none; done
 # since the last median; valid side of flow and duals; iterations done at this level.
 ALIVE = tl.constexpr(0)
-TODO = tl.constexpr(1)
+DUE = tl.constexpr(1)
 DONE = tl.constexpr(2)
 FLOW_SIDE = tl.constexpr(3)
 DUAL_SIDE = tl.constexpr(4)
@@ -130,7 +130,7 @@ def relax_kernel(  # noqa: PLR0913 - a kernel takes no objects
     ``segment_rows``, which must be a multiple of SUM_ROWS, nor on the other pairs.
     """
     pair = tl.program_id(2)
-    todo = tl.load(control_ptr + TODO * num_pairs + pair)
+    todo = tl.load(control_ptr + DUE * num_pairs + pair)
     if todo == 0:
         return
     strip = tl.program_id(0)
@@ -244,7 +244,7 @@ def decide_kernel(  # noqa: PLR0913 - a kernel takes no objects
     """
     pair = tl.program_id(0)
     control = control_ptr + pair
-    todo = tl.load(control + TODO * num_pairs)
+    todo = tl.load(control + DUE * num_pairs)
     if todo == 0:
         return
     wanted = todo
@@ -262,12 +262,12 @@ def decide_kernel(  # noqa: PLR0913 - a kernel takes no objects
             wanted = iteration + 1
             stops = 1
     if wanted < todo:
-        tl.store(control + TODO * num_pairs, wanted)
+        tl.store(control + DUE * num_pairs, wanted)
     else:
         done = tl.load(control + DONE * num_pairs) + todo
         left = tl.minimum(inner_iterations - done, ITERATIONS) * (1 - stops)
         tl.store(control + ALIVE * num_pairs, 1 - stops)
-        tl.store(control + TODO * num_pairs, left)
+        tl.store(control + DUE * num_pairs, left)
         tl.store(control + DONE * num_pairs, done)
         tl.store(control + TOTAL * num_pairs, tl.load(control + TOTAL * num_pairs) + todo)
         flow_side = tl.load(control + FLOW_SIDE * num_pairs)

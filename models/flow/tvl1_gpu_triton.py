@@ -81,7 +81,7 @@ class Level:
             if recipe.median_filtering > 1:
                 self._median()
             first_pass = min(self._cut.pass_iterations, recipe.inner_iterations)
-            torch.mul(self._row(relax.ALIVE), first_pass, out=self._row(relax.TODO))
+            torch.mul(self._row(relax.ALIVE), first_pass, out=self._row(relax.DUE))
             self._row(relax.DONE).zero_()
             rows = self._cut.segment_rows(self._size[1], self._strips * num_alive)
             # A pair that stops inside a pass needs another one, which repeats a part of it.
@@ -97,7 +97,7 @@ class Level:
 
     def _progress(self) -> tuple[int, int]:
         """Return how many pairs iterate, and how many of them need but a part of a pass."""
-        unfinished = (self._row(relax.TODO) > 0).to(torch.int32)
+        unfinished = (self._row(relax.DUE) > 0).to(torch.int32)
         counts: list[int] = torch.stack([self._row(relax.ALIVE), unfinished]).sum(1).tolist()
         return counts[0], counts[1]
 

@@ -355,7 +355,7 @@ def _give_back(
 def _put_back(
     session: Session, job: JobRecord, task: TaskRecord, now: datetime, reason: str
 ) -> None:
-    """Give a task back for now, without spending the attempt."""
+    """Give a task back without spending the attempt."""
     task.attempts -= 1
     task.run_after = now
     _give_back(session, job, task, now, reason)
