@@ -83,7 +83,7 @@ def _simulated(name: str, figures: Mapping[str, Any]) -> str:
             count,
             f"{figures['long_seconds'][at]:.0f}",
             f"{figures['long_speedup'][at]:.1f}",
-            f"{figures['mix_video_hours_per_hour'][at]:.3g}",
+            _rounded(figures["mix_video_hours_per_hour"][at]),
             f"{figures['mix_speedup'][at]:.1f}",
             f"{figures['mix_shares'][at]['chunks']:.0%}",
             f"{figures['mix_database_busy'][at]:.1%}",
@@ -93,6 +93,11 @@ def _simulated(name: str, figures: Mapping[str, Any]) -> str:
     for key, words in (("long", "The 10 h video alone"), ("mix", "The mix")):
         lines.append(_limit(words, workers, figures[f"{key}_speedup"], figures[f"{key}_shares"]))
     return "\n".join(lines) + "\n"
+
+
+def _rounded(value: float) -> str:
+    """Return three digits, never as a power of ten."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits
 
 
 def _limit(
