@@ -117,9 +117,7 @@ class FeatureExtractor:
         )
         self._dtype = DTYPES[self._precision]
         on_cpu = self._device.type == "cpu"
-        self._batch_size = self._settings.batch_size or (
-            cpu_batch(recipe) if on_cpu else GPU_BATCH
-        )
+        self._batch_size = self._settings.batch_size or (cpu_batch(recipe) if on_cpu else GPU_BATCH)
         # One thread per piece of work where there are enough pieces: threads that share one
         # piece wait for each other, and for whatever else the machine does.
         num_threads = resolve_threads(self._settings.num_threads)
