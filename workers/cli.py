@@ -3,6 +3,7 @@
 Exit status: 0 all good, 1 the service could not start or go on, 2 wrong usage.
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,12 +31,25 @@ from workers.wiring import (
 EXIT_FAILED = 1
 DEMO_FOLDER = Path("demo-output")
 DEMO_SECONDS = 60.0
+DEVICE_PATTERN = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder.")]
+
+
+def _known_device(device: str) -> str:
+    if DEVICE_PATTERN.fullmatch(device) is None:
+        message = f"{device!r} is no device; choose auto, cpu, cuda or cuda:N"
+        raise typer.BadParameter(message)
+    return device
+
+
 DeviceOption = Annotated[
-    str, typer.Option("--device", help="What computes: auto, cpu, cuda or cuda:N.")
+    str,
+    typer.Option(
+        "--device", callback=_known_device, help="What computes: auto, cpu, cuda or cuda:N."
+    ),
 ]
 ThreadsOption = Annotated[
     int, typer.Option("--threads", min=0, help="Threads for computing; 0 is one per core.")

@@ -21,7 +21,7 @@ def localizer(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [658549, 158262, 433746])
+@pytest.mark.parametrize("seed", [658549, 433746])
 def test_segments_agree_with_the_first_release(tmp_path, localizer, seed):
     plan = plan_video(VideoSpec(seed=seed, duration_seconds=60.0, looks="test"))
     # Not H.264: its encoder does not give the same bytes twice.

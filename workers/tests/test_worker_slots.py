@@ -3,10 +3,12 @@
 import socket
 
 import pytest
+from typer.testing import CliRunner
 
 import workers.wiring
 from service.settings import Settings
 from workers.celery_main import worker_arguments
+from workers.cli import app
 from workers.devicelock import DeviceLock, FolderLockedError, exclusive_folder
 from workers.wiring import (
     MAX_WORKERS,
@@ -78,3 +80,11 @@ def test_workers_share_the_cores(monkeypatch, num_processors, num_threads, num_w
 
 def test_most_workers_still_have_names_of_their_own():
     assert len({one.owner for one in share_device("cpu", 1, MAX_WORKERS)}) == MAX_WORKERS
+
+
+@pytest.mark.parametrize("command", ["worker", "up"])
+@pytest.mark.parametrize("device", ["tpu", "cuda:", "cuda:x", "", "CPU", "cpu\n"])
+def test_a_device_nobody_has_is_refused_before_anything_starts(tmp_path, command, device):
+    answer = CliRunner().invoke(app, [command, "--device", device, "--data", str(tmp_path / "d")])
+    assert answer.exit_code == 2
+    assert not (tmp_path / "d").exists()
