@@ -216,31 +216,46 @@ class FeatureExtractor:
         if store is not None and video_sha256 is None:
             message = "a feature store needs the video's sha256"
             raise ContractViolation(message)
-        facts = source.facts
+        facts, digest = source.facts, self.recipe.digest
+        grid = self.recipe.grid(facts.duration_seconds)
         count = self.num_chunks(facts.duration_seconds)
-        digest = self.recipe.digest
-        stored = _stored_chunks(store, video_sha256, digest, count)
-        if not _complete_and_alike(stored):
-            stored = [
-                one if one is not None and one.computed_with == self.computed_with else None
-                for one in stored
-            ]
-        chunks: list[ChunkFeatures] = []
-        for index, known in enumerate(stored):
-            chunk = known
+        stored: dict[int, dict[str, str]] = {}
+        if store is not None and video_sha256 is not None:
+            stored = store.arithmetic(video_sha256, digest)
+        kept = _kept_chunks(stored, count, self.computed_with)
+        # Filled chunk by chunk: of a long video nothing but this stays in memory.
+        values = np.empty((grid.num_snippets, self.recipe.feature_width), np.float32)
+        arithmetics: list[dict[str, str]] = []
+        warnings: list[MediaWarning] = []
+        for index in range(count):
+            chunk = None
+            if index in kept and store is not None and video_sha256 is not None:
+                chunk = store.load_chunk(video_sha256, digest, index)
             if chunk is None:
                 part = _part_progress(on_progress, index, count)
                 chunk = self.extract_chunk(source, index, part, should_stop)
                 if store is not None and video_sha256 is not None:
                     store.store_chunk(video_sha256, digest, index, chunk)
-            chunks.append(chunk)
+            first = index * self.recipe.chunk_snippets
+            values[first : first + len(chunk.values)] = chunk.values
+            arithmetics.append(chunk.computed_with)
+            warnings.extend(chunk.warnings)
+        if any(one != arithmetics[0] for one in arithmetics):
+            # Somebody replaced chunks meanwhile; what is stored now decides.
+            return self.extract(
+                source,
+                store=store,
+                video_sha256=video_sha256,
+                on_progress=on_progress,
+                should_stop=should_stop,
+            )
         return FeatureSet(
-            values=np.concatenate([chunk.values for chunk in chunks]),
-            seconds=self.recipe.grid(facts.duration_seconds).snippet_seconds(),
+            values=values,
+            seconds=grid.snippet_seconds(),
             recipe_digest=digest,
             duration_seconds=facts.duration_seconds,
-            computed_with=dict(chunks[0].computed_with),
-            warnings=_merged_warnings(source.warnings, chunks),
+            computed_with=dict(arithmetics[0]),
+            warnings=_merged_warnings(source.warnings, warnings),
         )
 
     def _load(self, stream: str, weights: Mapping[str, Mapping[str, Tensor]]) -> nn.Module:
@@ -318,19 +333,14 @@ def cpu_batch(recipe: FeatureRecipe) -> int:
     return WIDE_CPU_BATCH if recipe.width >= 1 else NARROW_CPU_BATCH
 
 
-def _stored_chunks(
-    store: FeatureStore | None, video_sha256: str | None, digest: str, count: int
-) -> list[ChunkFeatures | None]:
-    if store is None or video_sha256 is None:
-        return [None] * count
-    return [store.load_chunk(video_sha256, digest, chunk) for chunk in range(count)]
-
-
-def _complete_and_alike(stored: Sequence[ChunkFeatures | None]) -> bool:
-    first = stored[0]
-    return first is not None and all(
-        one is not None and one.computed_with == first.computed_with for one in stored
-    )
+def _kept_chunks(
+    stored: Mapping[int, Mapping[str, str]], count: int, own: Mapping[str, str]
+) -> frozenset[int]:
+    """Return the stored chunks that count: all of a set that is complete and alike, or our own."""
+    needed = [stored.get(chunk) for chunk in range(count)]
+    if all(one is not None and one == needed[0] for one in needed):
+        return frozenset(range(count))
+    return frozenset(chunk for chunk, one in enumerate(needed) if one == own)
 
 
 def _part_progress(
@@ -342,9 +352,9 @@ def _part_progress(
 
 
 def _merged_warnings(
-    current: tuple[MediaWarning, ...], chunks: Sequence[ChunkFeatures]
+    current: tuple[MediaWarning, ...], stored: Sequence[MediaWarning]
 ) -> tuple[MediaWarning, ...]:
-    """Join warnings of the open video and of stored chunks, each code and second once."""
-    known = {(one.code, one.seconds): one for chunk in chunks for one in chunk.warnings}
+    """Join warnings of the open video and of chunks, each code and second once."""
+    known = {(one.code, one.seconds): one for one in stored}
     known.update({(one.code, one.seconds): one for one in current})
     return tuple(known.values())

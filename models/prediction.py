@@ -4,6 +4,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from models.config import InferenceSettings
 from models.errors import ContractViolation, RecipeMismatch
@@ -50,15 +51,25 @@ def predict(model: RunnableHead, features: FeatureSet) -> Activations:
     """
     _check(model, features)
     settings = model.inference
-    positions = inference_positions(len(features.values), settings.num_snippets, settings.sampling)
-    values = (features.values[positions] - model.standardize_mean) / model.standardize_std
-    tensor = torch.from_numpy(np.ascontiguousarray(values, np.float32))
-    tensor = tensor.to(next(model.head.parameters()).device)
     if settings.sampling != "native":
-        return model.head.activations(tensor)
-    ranges = plan_windows(len(tensor), settings.window_snippets, settings.overlap_snippets)
-    windows = [model.head.activations(tensor[start:stop]) for start, stop in ranges]
+        positions = inference_positions(
+            len(features.values), settings.num_snippets, settings.sampling
+        )
+        return model.head.activations(_standardized(model, features.values[positions]))
+    ranges = plan_windows(len(features.values), settings.window_snippets, settings.overlap_snippets)
+    # A window at a time: a long video's features are not copied whole.
+    windows = [
+        model.head.activations(_standardized(model, features.values[start:stop]))
+        for start, stop in ranges
+    ]
     return cross_fade(ranges, windows)
+
+
+def _standardized(model: RunnableHead, values: FloatArray) -> Tensor:
+    """Return float32[t, D] as the head takes it, on the head's device."""
+    standardized = (values - model.standardize_mean) / model.standardize_std
+    tensor = torch.from_numpy(np.ascontiguousarray(standardized, np.float32))
+    return tensor.to(next(model.head.parameters()).device)
 
 
 def _check(model: RunnableHead, features: FeatureSet) -> None:
