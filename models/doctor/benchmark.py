@@ -24,7 +24,6 @@ from models.doctor.estimate import measured_recipes
 from models.doctor.processes import STEP_KEY
 from models.features import (
     GPU_BLOCK_FRAMES,
-    MAX_CPU_LANES,
     ExtractorSettings,
     FeatureExtractor,
 )
@@ -165,8 +164,7 @@ def measure_backbone(
     settings = ExtractorSettings(device=device, num_threads=num_threads)
     extractor = FeatureExtractor(alone, random_weights(alone), settings)
     # A turn keeps every lane busy once.
-    lanes = min(num_threads, MAX_CPU_LANES) if device == "cpu" else 1
-    turn = lanes * int(extractor.computed_with["batch_size"])
+    turn = extractor.num_lanes * int(extractor.computed_with["batch_size"])
 
     def run(turns: int) -> float:
         source = DrawnSource(frames, alone, turns * turn)

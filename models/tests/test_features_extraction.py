@@ -20,7 +20,7 @@ from models.errors import (
     WeightsMissing,
 )
 from models.feature_store import ChunkFeatures, LocalFeatureStore
-from models.features import ExtractorSettings, FeatureExtractor
+from models.features import ExtractorSettings, FeatureExtractor, cpu_layout
 from models.flow.tvl1 import build_flow_engine, quantize_flow
 from models.flow.tvl1_gpu import GpuFlowEngine
 from models.frame_windows import BLOCK_FRAMES
@@ -333,6 +333,34 @@ def test_flow_on_the_device_gives_the_same_features(weights, num_frames):
     np.testing.assert_array_equal(device.values[:, :64], host.values[:, :64])
     difference = np.linalg.norm(device.values - host.values) / np.linalg.norm(host.values)
     assert difference < 0.01
+
+
+@pytest.mark.parametrize(
+    ("width", "precision", "num_threads", "expected"),
+    [
+        (0.25, "fp32", 6, (6, 1, 4)),
+        (0.25, "bf16", 64, (16, 1, 4)),
+        (1.0, "bf16", 2, (2, 1, 1)),
+        (1.0, "bf16", 9, (4, 2, 1)),
+        (1.0, "fp32", 6, (1, 6, 2)),
+    ],
+)
+def test_threads_are_laid_out_by_width_and_precision(width, precision, num_threads, expected):
+    recipe = dataclasses.replace(RECIPE, width=width)
+    layout = cpu_layout(recipe, precision, num_threads)
+    assert dataclasses.astuple(layout) == expected
+
+
+def test_wide_fp32_features_name_the_threads_they_were_computed_with():
+    recipe = dataclasses.replace(RECIPE, width=1.0, stream_width=1024, streams=("rgb",), flow=None)
+    weights = random_weights(recipe)
+    described = [
+        FeatureExtractor(
+            recipe, weights, ExtractorSettings(precision=precision, num_threads=count)
+        ).computed_with.get("threads")
+        for precision, count in (("fp32", 1), ("fp32", 2), ("bf16", 2))
+    ]
+    assert described == [None, "2", None]
 
 
 def test_threads_of_torch_are_given_back(weights):
