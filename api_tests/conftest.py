@@ -27,7 +27,7 @@ STOP_SECONDS = 45.0
 JOB_SECONDS = 240.0
 LOOK_SECONDS = 0.05
 MODEL = "tiny@1"
-WIDTH_PX, HEIGHT_PX, FPS = 64, 48, 25
+WIDTH_PX, HEIGHT_PX, FPS = 128, 96, 25
 ENDED = {"succeeded", "failed", "canceled"}
 
 
@@ -239,8 +239,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     torch.manual_seed(7)
     narrow = {
-        "short_side_px": 32,
-        "crop_px": 32,
+        # Large enough that a chunk takes seconds: tests interrupt it in the middle.
+        "short_side_px": 80,
+        "crop_px": 64,
         "width": 0.125,
         "stream_width": 128,
     }
@@ -289,10 +290,12 @@ def _sha256(content: bytes) -> str:
 
 @pytest.fixture(scope="session")
 def draw_video(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Path]:
-    """Returns (seconds) -> path of an encoded video with a moving square; each length once."""
+    """Returns (seconds) -> path of an encoded video of a moving texture; each length once."""
     import av
 
     folder = tmp_path_factory.mktemp("videos")
+    coarse = np.random.default_rng(5).integers(0, 256, (HEIGHT_PX // 8, WIDTH_PX // 8, 3))
+    texture = coarse.repeat(8, axis=0).repeat(8, axis=1).astype(np.uint8)
 
     def draw(seconds: float) -> Path:
         path = folder / f"square-{seconds:g}.mp4"
@@ -302,9 +305,7 @@ def draw_video(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Pa
             stream = container.add_stream("mpeg4", rate=FPS)
             stream.width, stream.height, stream.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
             for index in range(round(seconds * FPS)):
-                image = np.full((HEIGHT_PX, WIDTH_PX, 3), 40, np.uint8)
-                left = index * 2 % (WIDTH_PX - 16)
-                image[10:26, left : left + 16] = (200, 120, index % 256)
+                image = np.roll(texture, (index, 2 * index), axis=(0, 1))
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
             container.mux(stream.encode())
         return path

@@ -45,7 +45,9 @@ def _stored_chunks(service):
 
 @pytest.mark.timeout(600)
 def test_killed_worker_group_is_taken_up_again_without_computing_twice(start_service, draw_video):
-    service = start_service("--broker", "valkey", "--device", "cpu", **QUICK_LEASES)
+    service = start_service(
+        "--broker", "valkey", "--device", "cpu", "--threads", "1", **QUICK_LEASES
+    )
     long = service.submit(draw_video(LONG_SECONDS))
     beside = service.submit(draw_video(4))
     unwanted = service.submit(draw_video(6))
@@ -86,7 +88,7 @@ def test_killed_worker_group_is_taken_up_again_without_computing_twice(start_ser
 
 @pytest.mark.timeout(600)
 def test_drain_spends_no_attempt_and_running_job_can_be_canceled(start_service, draw_video):
-    service = start_service("--broker", "none", "--device", "cpu", **QUICK_LEASES)
+    service = start_service("--broker", "none", "--device", "cpu", "--threads", "1", **QUICK_LEASES)
     location = service.submit(draw_video(LONG_SECONDS))
     _in_the_middle(service, location)
     worker = service.pids()["worker"]
