@@ -112,7 +112,7 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-header --no-annotate --quiet
 lock:
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
-	$(COMPILE) pyproject.toml --extra demo --group dev --output-file requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra demo --extra tracing --group dev --output-file requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra worker -c requirements/dev.txt --output-file requirements/worker.txt
 	$(COMPILE) pyproject.toml -c requirements/dev.txt --output-file requirements/base.txt
 	$(COMPILE) --group build -c requirements/dev.txt --output-file requirements/build.txt
