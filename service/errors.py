@@ -3,10 +3,18 @@
     ServiceError
     ├── RequestError          the client: another request can pass
     │   ├── InvalidRequest        invalid_request
+    │   │   └── InvalidOption         option_invalid
+    │   ├── Unauthorized          unauthorized
+    │   ├── Forbidden             forbidden
     │   ├── HostRefused           host_not_allowed
     │   ├── OriginRefused         origin_not_allowed
     │   ├── NotFound              not_found
     │   │   ├── JobNotFound           job_not_found
+    │   │   ├── VideoNotFound         video_not_found
+    │   │   ├── UploadNotFound        upload_not_found
+    │   │   ├── BatchNotFound         batch_not_found
+    │   │   ├── WebhookNotFound       webhook_not_found
+    │   │   ├── KeyNotFound           key_not_found
     │   │   └── ResultNotFound        result_not_found
     │   ├── MethodRefused         method_not_allowed
     │   ├── NotAcceptable         not_acceptable
@@ -16,12 +24,20 @@
     │   ├── UploadTooLarge        too_large
     │   ├── MediaTypeUnsupported  media_type_unsupported
     │   ├── UnknownModel          model_unknown
+    │   ├── UrlRefused            url_refused
+    │   ├── PathRefused           path_refused
+    │   ├── VideoInUse            video_in_use
+    │   ├── RateLimited           rate_limited
+    │   ├── JobQuotaExceeded      quota_jobs
+    │   ├── UrlRefused            url_refused
     │   └── UploadTimeout         upload_timeout
+    ├── UrlUnreachable        somebody else's server: url_unreachable
     ├── LeaseLost             a worker that was replaced: drop the work, lease_lost
     ├── ConfigurationError    the operator, before anything runs: invalid_configuration
     └── OutageError           the operator, or time: retryable
         ├── DatabaseUnavailable   database_unavailable
         ├── StorageFull           disk_full
+        │   └── BytesQuotaExceeded    quota_bytes
         ├── StorageUnavailable    storage_unavailable
         └── InternalError         internal_error, a bug of ours
 
@@ -55,6 +71,29 @@ class InvalidRequest(RequestError):
     code: ClassVar[str] = "invalid_request"
     title: ClassVar[str] = "The request is not valid"
     status: ClassVar[int] = 422
+
+
+class Unauthorized(RequestError):
+    """There is no API key with the request, or not one that holds."""
+
+    code: ClassVar[str] = "unauthorized"
+    title: ClassVar[str] = "An API key is needed"
+    status: ClassVar[int] = 401
+
+
+class Forbidden(RequestError):
+    """The API key does not allow this."""
+
+    code: ClassVar[str] = "forbidden"
+    title: ClassVar[str] = "The API key does not allow this"
+    status: ClassVar[int] = 403
+
+
+class InvalidOption(InvalidRequest):
+    """An option of a localization is out of its range or does not fit the model."""
+
+    code: ClassVar[str] = "option_invalid"
+    title: ClassVar[str] = "The option cannot be used"
 
 
 class HostRefused(RequestError):
@@ -93,6 +132,41 @@ class ResultNotFound(NotFound):
 
     code: ClassVar[str] = "result_not_found"
     title: ClassVar[str] = "No such result"
+
+
+class VideoNotFound(NotFound):
+    """No video has this id."""
+
+    code: ClassVar[str] = "video_not_found"
+    title: ClassVar[str] = "No such video"
+
+
+class UploadNotFound(NotFound):
+    """No upload has this id."""
+
+    code: ClassVar[str] = "upload_not_found"
+    title: ClassVar[str] = "No such upload"
+
+
+class BatchNotFound(NotFound):
+    """No batch has this id."""
+
+    code: ClassVar[str] = "batch_not_found"
+    title: ClassVar[str] = "No such batch"
+
+
+class WebhookNotFound(NotFound):
+    """No webhook or delivery has this id."""
+
+    code: ClassVar[str] = "webhook_not_found"
+    title: ClassVar[str] = "No such webhook"
+
+
+class KeyNotFound(NotFound):
+    """No API key has this id."""
+
+    code: ClassVar[str] = "key_not_found"
+    title: ClassVar[str] = "No such API key"
 
 
 class MethodRefused(RequestError):
@@ -159,12 +233,71 @@ class UnknownModel(RequestError):
     status: ClassVar[int] = 422
 
 
+class UrlRefused(RequestError):
+    """The service does not contact this address, ever."""
+
+    code: ClassVar[str] = "url_refused"
+    title: ClassVar[str] = "This address is not contacted"
+    status: ClassVar[int] = 422
+
+
+class PathRefused(RequestError):
+    """The path is not below a folder that this service may read."""
+
+    code: ClassVar[str] = "path_refused"
+    title: ClassVar[str] = "The path is refused"
+    status: ClassVar[int] = 422
+
+
+class VideoInUse(RequestError):
+    """A job still works on the video."""
+
+    code: ClassVar[str] = "video_in_use"
+    title: ClassVar[str] = "The video is in use"
+    status: ClassVar[int] = 409
+
+
+class RateLimited(RequestError):
+    """More requests came than the tenant may send."""
+
+    code: ClassVar[str] = "rate_limited"
+    title: ClassVar[str] = "Too many requests"
+    status: ClassVar[int] = 429
+    retryable: ClassVar[bool] = True
+
+
+class JobQuotaExceeded(RequestError):
+    """The tenant has as many unfinished jobs as it may."""
+
+    code: ClassVar[str] = "quota_jobs"
+    title: ClassVar[str] = "Too many unfinished jobs"
+    status: ClassVar[int] = 429
+    retryable: ClassVar[bool] = True
+
+
 class UploadTimeout(RequestError):
     """The body stopped arriving."""
 
     code: ClassVar[str] = "upload_timeout"
     title: ClassVar[str] = "The upload stalled"
     status: ClassVar[int] = 408
+
+
+class UrlUnreachable(ServiceError):
+    """Another server did not answer, or not with what was asked for.
+
+    Attributes:
+        passing: whether the same request may pass a little later.
+    """
+
+    code: ClassVar[str] = "url_unreachable"
+    title: ClassVar[str] = "The address cannot be reached"
+    status: ClassVar[int] = 502
+    retryable: ClassVar[bool] = True
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 class LeaseLost(ServiceError):
@@ -204,6 +337,15 @@ class StorageFull(OutageError):
     code: ClassVar[str] = "disk_full"
     title: ClassVar[str] = "Not enough free disk space"
     status: ClassVar[int] = 507
+
+
+class BytesQuotaExceeded(StorageFull):
+    """The tenant stores as many bytes as it may."""
+
+    code: ClassVar[str] = "quota_bytes"
+    title: ClassVar[str] = "The storage quota is used up"
+    status: ClassVar[int] = 507
+    retryable: ClassVar[bool] = False
 
 
 class StorageUnavailable(OutageError):
