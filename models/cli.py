@@ -15,6 +15,7 @@ from models.commands.catalog import models_app
 from models.commands.evaluate import evaluate_command
 from models.errors import (
     InputError,
+    OptionInvalid,
     PipelineError,
     WeightsError,
 )
@@ -33,6 +34,8 @@ app.command("evaluate")(evaluate_command)
 
 def exit_status(error: PipelineError) -> int:
     """Return the exit status that says who must act."""
+    if isinstance(error, OptionInvalid):
+        return EXIT_USAGE
     if isinstance(error, InputError):
         return EXIT_INPUT
     if isinstance(error, WeightsError):

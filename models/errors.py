@@ -22,6 +22,7 @@
     │   ├── DiskFull              disk_full
     │   ├── DecoderCrashed        decoder_crashed
     │   └── DeviceUnavailable     device_unavailable
+    ├── OptionInvalid         the request: option_invalid
     ├── ContractViolation     our bug: contract_violation
     └── Cancelled             control flow, never logged as an error: canceled
 
@@ -164,6 +165,20 @@ class DeviceUnavailable(ResourceError):
 
     code: ClassVar[str] = "device_unavailable"
     retryable: ClassVar[bool] = False
+
+
+class OptionInvalid(PipelineError):
+    """An option of a localization is unknown, out of its range or does not fit the model.
+
+    Attributes:
+        field: name of the option, as users write it.
+    """
+
+    code: ClassVar[str] = "option_invalid"
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class ContractViolation(PipelineError):
