@@ -1,67 +1,48 @@
-"""Blobs: uploaded videos and stored activations, by key. Local folder; obstore underneath.
+"""Blobs: videos, thumbnails, stored activations, by key. Local folder or object storage.
 
-Keys are made by the server, never from names that users give. What `put_file` and `put_bytes`
-return from has reached the disk.
+`open_blobs` chooses by the settings. What `put_file` and `put_bytes` return from has reached the
+disk, or the object storage has confirmed it. The local store is here, the other one in
+`service.storage_remote`.
 """
 
 import errno
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO
 
 import obstore
-from obstore.exceptions import BaseError as ObstoreError
 from obstore.store import LocalStore
 
-from service.errors import StorageFull, StorageUnavailable
 from service.jobs.store import new_id
 from service.settings import Settings
+from service.storage_base import (
+    FULL_ERRORS,
+    KEY_PATTERN,
+    READ_CHUNK_BYTES,
+    BlobStore,
+    checked_key,
+    mapped_storage_errors,
+)
 
-KEY_PATTERN = re.compile(r"(videos|results)(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}){1,3}")
-FULL_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-
-class BlobStore(Protocol):
-    """Where blobs lie; implementations pass one conformance suite."""
-
-    def put_file(self, key: str, source: Path) -> None:
-        """Move a finished local file in; the blob is complete and durable, or absent."""
-        ...
-
-    def put_bytes(self, key: str, content: bytes) -> None:
-        """Store a small blob; it is complete and durable, or absent."""
-        ...
-
-    def get_bytes(self, key: str) -> bytes:
-        """Return a small blob.
-
-        Raises:
-            FileNotFoundError: there is no such blob.
-        """
-        ...
-
-    def open_local(self, key: str) -> AbstractContextManager[Path]:
-        """Yield the blob as a file on this machine; it may be gone after the block.
-
-        Raises:
-            FileNotFoundError: there is no such blob.
-        """
-        ...
-
-    def delete(self, key: str) -> None:
-        """Delete a blob; one that is not there is no error."""
-        ...
-
-    def keys(self, prefix: str) -> Iterator[tuple[str, datetime]]:
-        """Yield (key, last change) of every blob below a prefix, in no order."""
-        ...
+__all__ = [
+    "FULL_ERRORS",
+    "KEY_PATTERN",
+    "BlobStore",
+    "LocalBlobStore",
+    "free_bytes",
+    "free_floor_bytes",
+    "mapped_storage_errors",
+    "open_blobs",
+    "results_prefix",
+    "store_activations",
+    "video_key",
+]
 
 
 class LocalBlobStore:
@@ -79,7 +60,7 @@ class LocalBlobStore:
         """Sync the file, rename it to its place, sync the folder."""
         target = self._path(key)
         with mapped_storage_errors():
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(target.parent)
             _sync(source)
             source.replace(target)
             _sync(target.parent)
@@ -88,7 +69,7 @@ class LocalBlobStore:
         """Write beside the place, sync, rename, sync the folder."""
         target = self._path(key)
         with mapped_storage_errors():
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(target.parent)
             descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".part-")
             try:
                 with os.fdopen(descriptor, "wb") as file:
@@ -103,13 +84,23 @@ class LocalBlobStore:
         with mapped_storage_errors():
             return bytes(obstore.get(self._store, key).bytes())
 
+    def size(self, key: str) -> int:
+        """Ask the file system."""
+        path = self._existing(key)
+        with mapped_storage_errors():
+            return path.stat().st_size
+
+    def open_range(self, key: str, start: int, end: int) -> Iterator[bytes]:
+        """Read the blob's own file."""
+        path = self._existing(key)
+        with mapped_storage_errors():
+            file = path.open("rb")
+        return _read_range(file, start, end)
+
     @contextmanager
     def open_local(self, key: str) -> Iterator[Path]:
         """Yield the blob's own file; it is not to be changed."""
-        path = self._path(key)
-        if not path.is_file():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), key)
-        yield path
+        yield self._existing(key)
 
     def delete(self, key: str) -> None:
         """Delete the blob's file, and its folder when nothing else is in it."""
@@ -130,11 +121,17 @@ class LocalBlobStore:
                     if KEY_PATTERN.fullmatch(entry["path"]):
                         yield entry["path"], entry["last_modified"]
 
+    def rest(self) -> None:
+        """Nothing is kept elsewhere."""
+
     def _path(self, key: str) -> Path:
-        if not KEY_PATTERN.fullmatch(key):
-            message = f"{key!r} is no blob key."
-            raise ValueError(message)
-        return self._root / key
+        return self._root / checked_key(key)
+
+    def _existing(self, key: str) -> Path:
+        path = self._path(key)
+        if not path.is_file():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), key)
+        return path
 
 
 def open_blobs(settings: Settings) -> BlobStore:
@@ -175,22 +172,25 @@ def free_floor_bytes(settings: Settings) -> int:
     return min(settings.min_free_bytes, int(total * settings.min_free_fraction))
 
 
-@contextmanager
-def mapped_storage_errors() -> Iterator[None]:
-    """Turn errors of files and of obstore into ours; a missing blob stays FileNotFoundError."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        if error.errno in FULL_ERRORS:
-            message = "The disk is full; delete jobs that are no longer needed and try again."
-            raise StorageFull(message) from error
-        message = f"The storage folder cannot be used ({error.strerror})."
-        raise StorageUnavailable(message) from error
-    except ObstoreError as error:
-        message = "The storage did not do what was asked; the service's log says why."
-        raise StorageUnavailable(message) from error
+def _read_range(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+    with file, mapped_storage_errors():
+        file.seek(start)
+        left_bytes = end - start
+        while left_bytes > 0:
+            piece = file.read(min(READ_CHUNK_BYTES, left_bytes))
+            if not piece:
+                return
+            left_bytes -= len(piece)
+            yield piece
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder whose entry in the one above has reached the disk, too."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync(folder.parent)
 
 
 def _sync(path: Path) -> None:

@@ -1,14 +1,23 @@
 import errno
 import os
 
+import httpx2
 import pytest
 
-from service.errors import StorageFull, StorageUnavailable
+from service.errors import ConfigurationError, StorageFull, StorageUnavailable
 from service.storage import LocalBlobStore, mapped_storage_errors, store_activations
+from service.storage_remote import PART_BYTES, open_remote
 
 
-@pytest.fixture(params=["local"])
+@pytest.fixture
+def remote(s3_bucket, s3_server, tmp_path):
+    return open_remote(f"{s3_bucket}/some/prefix", s3_server, tmp_path / "tmp")
+
+
+@pytest.fixture(params=["local", "s3"])
 def blobs(request, tmp_path):
+    if request.param == "s3":
+        return request.getfixturevalue("remote")
     return LocalBlobStore(tmp_path / "root")
 
 
@@ -54,6 +63,10 @@ def test_what_is_missing_is_said(blobs):
         blobs.get_bytes("videos/none")
     with pytest.raises(FileNotFoundError), blobs.open_local("videos/none"):
         pytest.fail("opened a missing blob")
+    with pytest.raises(FileNotFoundError):
+        blobs.size("videos/none")
+    with pytest.raises(FileNotFoundError):
+        blobs.open_range("videos/none", 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -67,12 +80,89 @@ def test_only_keys_made_by_the_service_are_taken(blobs, tmp_path, key):
         lambda: blobs.put_file(key, source(tmp_path, b"")),
         lambda: blobs.get_bytes(key),
         lambda: blobs.delete(key),
+        lambda: blobs.size(key),
+        lambda: blobs.open_range(key, 0, 1),
     ):
         with pytest.raises(ValueError, match="no blob key"):
             act()
 
 
-def test_a_failed_write_leaves_no_part(blobs, tmp_path, monkeypatch):
+def test_bytes_are_read_by_range(blobs, tmp_path):
+    content = bytes(range(256)) * 3000
+    blobs.put_file("videos/a", source(tmp_path, content))
+    assert blobs.size("videos/a") == len(content)
+    for start, end in [(0, 1), (0, len(content)), (5, 600_000), (len(content) - 3, 10**12)]:
+        assert b"".join(blobs.open_range("videos/a", start, end)) == content[start:end]
+    assert list(blobs.open_range("videos/a", len(content), 10**12)) == []
+
+
+def test_an_empty_file_is_kept_empty(blobs, tmp_path):
+    blobs.put_file("videos/a", source(tmp_path, b""))
+    assert (blobs.size("videos/a"), list(blobs.open_range("videos/a", 0, 9))) == (0, [])
+    with blobs.open_local("videos/a") as local:
+        assert local.read_bytes() == b""
+
+
+def test_what_is_left_from_use_goes_at_rest(blobs, tmp_path):
+    blobs.put_bytes("videos/a", b"1")
+    with blobs.open_local("videos/a"):
+        pass
+    blobs.rest()
+    blobs.rest()
+    assert blobs.get_bytes("videos/a") == b"1"
+    assert list((tmp_path / "tmp").glob("*")) == []
+
+
+def test_consecutive_uses_download_once(remote, tmp_path):
+    remote.put_bytes("videos/a", b"1")
+    with remote.open_local("videos/a") as first, remote.open_local("videos/a") as second:
+        assert first == second
+        remote.rest()
+        assert first.read_bytes() == b"1"
+    remote.put_bytes("videos/b", b"2")
+    with remote.open_local("videos/b") as other:
+        assert [path.name for path in (tmp_path / "tmp").iterdir()] == [other.name]
+
+
+def test_a_large_file_goes_up_in_parts(remote, tmp_path, s3_server, s3_bucket):
+    content = os.urandom(1024) * (2 * PART_BYTES // 1024 + 1)
+    remote.put_file("videos/a", source(tmp_path, content))
+    with remote.open_local("videos/a") as local:
+        assert local.read_bytes() == content
+    bucket = s3_bucket.removeprefix("s3://")
+    head = httpx2.head(f"{s3_server}/{bucket}/some/prefix/videos/a")
+    assert head.headers["etag"].endswith('-3"')
+
+
+def test_an_upload_that_was_repeated_after_a_lost_answer_is_no_failure(remote, tmp_path):
+    remote.put_file("videos/a", source(tmp_path, b"same"))
+    remote.put_file("videos/a", source(tmp_path, b"same"))
+    assert remote.get_bytes("videos/a") == b"same"
+    with pytest.raises(StorageUnavailable):
+        remote.put_file("videos/a", source(tmp_path, b"another"))
+    assert remote.get_bytes("videos/a") == b"same"
+
+
+def test_a_storage_that_is_away_is_an_outage(tmp_path, monkeypatch, s3_bucket):
+    monkeypatch.setattr("service.storage_remote.MAX_RETRIES", 0)
+    away = open_remote(s3_bucket, "http://127.0.0.1:1", tmp_path)
+    with pytest.raises(StorageUnavailable):
+        away.get_bytes("videos/a")
+    path = source(tmp_path, b"kept")
+    with pytest.raises(StorageUnavailable):
+        away.put_file("videos/a", path)
+    assert path.read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("url", ["s3://", "ftp://host/x", "http://host/x", "memory:///", "x", ""])
+def test_other_addresses_are_refused(url, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"S3|s3"):
+        open_remote(url, None, tmp_path)
+
+
+def test_a_failed_write_leaves_no_part(tmp_path, monkeypatch):
+    blobs = LocalBlobStore(tmp_path / "root")
+
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
