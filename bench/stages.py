@@ -25,6 +25,7 @@ from service.jobs.commands import JobCore, NewJob, create_job
 from service.jobs.lifecycle import Plan
 from service.jobs.queue import TaskQueue
 from service.jobs.store import clock_for, create_engine_for, migrate, new_id
+from service.jobs.videos import NewContent, NewVideo
 from service.storage import LocalBlobStore
 
 CLAIMS = 200
@@ -45,17 +46,8 @@ def claim_seconds(folder: Path) -> dict[str, float]:
     migrate(engine)
     clock = clock_for(engine)
     core = JobCore(engine, clock, LocalBlobStore(folder / "blobs"), folder / "features")
-    video_id = new_id("vid")
-    request = NewJob(
-        video_id=video_id,
-        video_name="a.mp4",
-        video_key=f"videos/{video_id}",
-        sha256="0" * 64,
-        size_bytes=1,
-        model="none@1",
-        options={},
-    )
-    create_job(core, request)
+    content = NewContent("0" * 64, 1, f"videos/{new_id('vid')}")
+    create_job(core, NewJob(video=NewVideo(name="a.mp4", content=content), model="none@1"))
     queue = TaskQueue(engine, clock)
     plan = queue.claim(owner="bench", lease_seconds=LEASE_SECONDS)
     if plan is None:

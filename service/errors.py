@@ -29,8 +29,19 @@
     │   ├── VideoInUse            video_in_use
     │   ├── RateLimited           rate_limited
     │   ├── JobQuotaExceeded      quota_jobs
-    │   ├── UrlRefused            url_refused
-    │   └── UploadTimeout         upload_timeout
+    │   ├── UploadTimeout         upload_timeout
+    │   ├── EmptyUpload           empty_video
+    │   ├── LengthRequired        length_required
+    │   ├── UploadExpired         upload_expired
+    │   ├── UploadLocked          upload_locked
+    │   ├── OffsetConflict        offset_conflict
+    │   ├── ChecksumMismatch      checksum_mismatch
+    │   ├── ProtocolRefused       tus_version_unsupported
+    │   ├── RangeRefused          range_not_satisfiable
+    │   ├── FileMissing           file_missing
+    │   ├── FileChanged           file_changed
+    │   ├── FileUnreadable        file_unreadable
+    │   └── ArchiveRefused        archive_refused
     ├── UrlUnreachable        somebody else's server: url_unreachable
     ├── LeaseLost             a worker that was replaced: drop the work, lease_lost
     ├── ConfigurationError    the operator, before anything runs: invalid_configuration
@@ -283,6 +294,71 @@ class UploadTimeout(RequestError):
     status: ClassVar[int] = 408
 
 
+class EmptyUpload(RequestError):
+    """A file without bytes."""
+
+    code: ClassVar[str] = "empty_video"
+    title: ClassVar[str] = "The video is empty"
+    status: ClassVar[int] = 422
+
+
+class LengthRequired(RequestError):
+    """An upload does not say how long it is going to be."""
+
+    code: ClassVar[str] = "length_required"
+    title: ClassVar[str] = "The length is missing"
+    status: ClassVar[int] = 411
+
+
+class UploadExpired(RequestError):
+    """An upload was left unfinished for too long."""
+
+    code: ClassVar[str] = "upload_expired"
+    title: ClassVar[str] = "The upload has expired"
+    status: ClassVar[int] = 410
+
+
+class UploadLocked(RequestError):
+    """Another request writes to the same upload."""
+
+    code: ClassVar[str] = "upload_locked"
+    title: ClassVar[str] = "The upload is in use"
+    status: ClassVar[int] = 423
+    retryable: ClassVar[bool] = True
+
+
+class OffsetConflict(RequestError):
+    """A chunk does not begin where the upload stands."""
+
+    code: ClassVar[str] = "offset_conflict"
+    title: ClassVar[str] = "The offset is another one"
+    status: ClassVar[int] = 409
+
+
+class ChecksumMismatch(RequestError):
+    """A chunk does not hash to what its header says."""
+
+    code: ClassVar[str] = "checksum_mismatch"
+    title: ClassVar[str] = "The checksum does not match"
+    status: ClassVar[int] = 460
+
+
+class ProtocolRefused(RequestError):
+    """The client speaks another version of the tus protocol, or none."""
+
+    code: ClassVar[str] = "tus_version_unsupported"
+    title: ClassVar[str] = "Unsupported version of tus"
+    status: ClassVar[int] = 412
+
+
+class RangeRefused(RequestError):
+    """No byte of the range asked for exists."""
+
+    code: ClassVar[str] = "range_not_satisfiable"
+    title: ClassVar[str] = "No such range"
+    status: ClassVar[int] = 416
+
+
 class UrlUnreachable(ServiceError):
     """Another server did not answer, or not with what was asked for.
 
@@ -298,6 +374,40 @@ class UrlUnreachable(ServiceError):
     def __init__(self, message: str, *, passing: bool = False) -> None:
         super().__init__(message)
         self.passing = passing
+
+
+class FileMissing(RequestError):
+    """A file that was to be read is not there any more."""
+
+    code: ClassVar[str] = "file_missing"
+    title: ClassVar[str] = "The file is gone"
+    status: ClassVar[int] = 404
+
+
+class FileChanged(RequestError):
+    """A file changed while it was read; what was made of it is dropped."""
+
+    code: ClassVar[str] = "file_changed"
+    title: ClassVar[str] = "The file changed"
+    status: ClassVar[int] = 409
+    retryable: ClassVar[bool] = True
+
+
+class FileUnreadable(RequestError):
+    """The file system does not give a file out, or does not take its result."""
+
+    code: ClassVar[str] = "file_unreadable"
+    title: ClassVar[str] = "The file cannot be accessed"
+    status: ClassVar[int] = 422
+    retryable: ClassVar[bool] = True
+
+
+class ArchiveRefused(RequestError):
+    """An archive, or one of its members, is damaged or over a limit."""
+
+    code: ClassVar[str] = "archive_refused"
+    title: ClassVar[str] = "The archive cannot be used"
+    status: ClassVar[int] = 422
 
 
 class LeaseLost(ServiceError):

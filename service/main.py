@@ -17,7 +17,20 @@ from starlette.middleware.cors import CORSMiddleware
 from service.api.deps import ApiContext
 from service.api.guards import CallerGuard, SafeHeaders
 from service.api.problems import install_error_handlers
-from service.api.routes import health, jobs, models
+from service.api.routes import (
+    batches,
+    documentation,
+    events,
+    health,
+    jobs,
+    keys,
+    metrics,
+    models,
+    results,
+    uploads,
+    videos,
+    webhooks,
+)
 from service.errors import ConfigurationError
 from service.jobs.commands import open_core
 from service.settings import Settings, require_private_bind
@@ -25,6 +38,20 @@ from service.settings import Settings, require_private_bind
 TITLE = "Kinetag"
 DESCRIPTION = "Raw video in, timed action segments out."
 API_VERSION = "1"
+ROUTES = (
+    uploads,
+    videos,
+    jobs,
+    events,
+    results,
+    batches,
+    webhooks,
+    models,
+    keys,
+    health,
+    metrics,
+    documentation,
+)
 BACKLOG = 128
 GRACE_SECONDS = 5
 """For answers under way when the process is to end."""
@@ -57,8 +84,8 @@ def create_app(settings: Settings, stopping: threading.Event | None = None) -> F
         lifespan=lifespan,
     )
     install_error_handlers(app)
-    for router in (jobs.router, models.router, health.router):
-        app.include_router(router)
+    for module in ROUTES:
+        app.include_router(module.router)
     # Added from the inside out.
     if settings.allowed_origins:
         app.add_middleware(

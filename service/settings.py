@@ -59,9 +59,47 @@ class Settings(BaseSettings):
     allowed_origins: WORDS = Field(
         (), description="Origins (scheme://host[:port]) of web pages that may call the API."
     )
+    require_keys: bool | None = Field(
+        None,
+        description="Whether requests need an API key; unset: only where other machines reach the "
+        "API.",
+    )
+    path_roots: WORDS = Field(
+        (), description="Folders of this machine below which videos may be named by path."
+    )
+    allow_private_urls: bool = Field(
+        False,
+        description="Call URLs of private addresses and other ports too: only in a closed network.",
+    )
     max_upload_bytes: int = Field(16 * GIB, ge=1, description="Largest request body.")
     upload_stall_seconds: float = Field(
         60.0, gt=0, description="An upload that brings nothing for so long is dropped."
+    )
+    upload_expires_seconds: float = Field(
+        24 * 3600.0, gt=0, description="An unfinished resumable upload is dropped after it."
+    )
+    fetch_seconds: float = Field(
+        3600.0, gt=0, description="A video that takes longer to fetch by URL is given up."
+    )
+    quota_bytes: int | None = Field(
+        None, ge=0, description="Bytes of videos a tenant may store; unset: no limit."
+    )
+    quota_queued_jobs: int | None = Field(
+        None, ge=1, description="Unfinished jobs a tenant may have; unset: no limit."
+    )
+    quota_requests_per_second: float | None = Field(
+        None, gt=0, description="Requests a tenant may send to one API process; unset: no limit."
+    )
+    storage_url: str | None = Field(
+        None,
+        description="Where videos and results lie: s3://BUCKET/PREFIX, gs:// or az://; unset: the "
+        "data folder.",
+    )
+    webhook_attempts: int = Field(
+        10, ge=1, description="Tries of one webhook delivery before it is given up."
+    )
+    webhook_timeout_seconds: float = Field(
+        10.0, gt=0, description="How long a webhook's receiver may take to answer."
     )
     min_free_bytes: int = Field(
         2 * GIB, ge=0, description="Uploads are refused below this much free disk space."
@@ -85,14 +123,14 @@ class Settings(BaseSettings):
         "info", description="Lowest level that is logged."
     )
 
-    @field_validator("allowed_hosts", "allowed_origins", mode="before")
+    @field_validator("allowed_hosts", "allowed_origins", "path_roots", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(word.strip() for word in value.split(",") if word.strip())
         return value
 
-    @field_validator("broker_url", "database_url", mode="before")
+    @field_validator("broker_url", "database_url", "storage_url", "require_keys", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value

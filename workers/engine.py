@@ -132,7 +132,9 @@ class LocalizerEngine:
             localizer.computed_with,
             lambda wanted: self._localizer_for(model, wanted) is not None,
         )
-        return PlannedVideo(num_chunks, facts_to_json(facts), done, arithmetic)
+        return PlannedVideo(
+            num_chunks, facts_to_json(facts), done, arithmetic, localizer.recipe.digest
+        )
 
     def _chunk(
         self, work: TaskInput, on_progress: ProgressCallback, should_stop: StopCallback
@@ -162,9 +164,10 @@ class LocalizerEngine:
     def _source(self, localizer: Localizer, work: TaskInput) -> VideoSource:
         """Return the task's video, open, on the grid of the model's recipe."""
         recipe, task = localizer.recipe, work.task
-        key = (task.video_key, recipe.fps, recipe.short_side_px)
+        key = (task.video_id, recipe.fps, recipe.short_side_px)
         if self._video is None or self._video.key != key:
             self.rest()
+            # Who looks first hashes what is really there, whatever was said when it was stored.
             known: Mapping[str, Any] = task.payload["facts"] or {}
             source = localizer.open(work.path, name=task.video_name, sha256=known.get("sha256"))
             self._video = _OpenVideo(key, source.__enter__())

@@ -7,8 +7,10 @@ canceled, or nothing at all when the lease was lost. The computing itself is the
 import errno
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import assert_never
 
 import structlog
@@ -149,7 +151,7 @@ def _carry(runtime: Runtime, task: ClaimedTask) -> Ending:
 def _execute(runtime: Runtime, task: ClaimedTask) -> Ending:
     keeper = LeaseKeeper(runtime.queue, (task.id, task.token), runtime.lease, runtime.draining)
     try:
-        with keeper, runtime.blobs.open_local(task.video_key) as path:
+        with keeper, _opened(runtime, task) as path:
             outcome = _compute(runtime, TaskInput(task, path), keeper)
     except Cancelled:
         return _end_early(runtime.queue, task, keeper.reason)
@@ -173,6 +175,13 @@ def _execute(runtime: Runtime, task: ClaimedTask) -> Ending:
         # The commit would be refused if somebody else holds the task by now; let it decide.
         _log.warning("finished_late", reason=keeper.reason)
     return _commit(runtime, task, outcome)
+
+
+def _opened(runtime: Runtime, task: ClaimedTask) -> AbstractContextManager[Path]:
+    """Yield the task's video as a file of this machine: its blob, or where it was said to lie."""
+    if task.video_key is not None:
+        return runtime.blobs.open_local(task.video_key)
+    return nullcontext(Path(task.video_ref or ""))
 
 
 def _compute(runtime: Runtime, work: TaskInput, keeper: LeaseKeeper) -> Outcome:
@@ -234,7 +243,11 @@ def _commit(runtime: Runtime, task: ClaimedTask, outcome: Outcome) -> Ending:
     match outcome:
         case PlannedVideo():
             plan = Plan(
-                outcome.num_chunks, outcome.facts, outcome.done_chunks, outcome.computed_with
+                outcome.num_chunks,
+                outcome.facts,
+                outcome.done_chunks,
+                outcome.computed_with,
+                outcome.recipe,
             )
             queue.complete_plan(task.id, task.token, plan)
         case FinishedChunk(computed, computed_with):

@@ -11,12 +11,16 @@ from service.jobs.queue import ClaimedTask
 
 @dataclass(frozen=True, slots=True)
 class PlannedVideo:
-    """A plan task's outcome: the facts, the chunks' arithmetic, and which are stored in it."""
+    """A plan task's outcome: the facts, the chunks' arithmetic, and which are stored in it.
+
+    ``recipe`` is the digest of the features' recipe.
+    """
 
     num_chunks: int
     facts: dict[str, Any]
     done_chunks: frozenset[int]
     computed_with: Mapping[str, str] = field(default_factory=dict)
+    recipe: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,8 @@ class VideoBody(Body):
 
     id: str
     name: str
-    size_bytes: int
-    sha256: str
+    size_bytes: int | None
+    sha256: str | None
     duration: float | None = Field(description="Seconds.")
     nominal_fps: float | None
     vfr: bool | None = Field(description="Whether the frame rate varies.")
@@ -196,6 +196,13 @@ class ProblemBody(Body):
     status: int
     code: str
     detail: str
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ProblemBody, "description": "Refused; `code` says why."},
+    "5XX": {"model": ProblemBody, "description": "Failed; `code` says why."},
+}
+"""What every address may answer besides what it is for."""
 
 
 def _error(job: JobRecord) -> JobErrorBody | None:

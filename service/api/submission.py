@@ -18,6 +18,7 @@ from service.cards import ModelSummary, find_model
 from service.errors import InvalidRequest, RequestError
 from service.jobs.commands import JobView, NewJob, create_job
 from service.jobs.store import new_id
+from service.jobs.videos import NewContent, NewVideo
 from service.settings import Settings
 from service.storage import free_bytes, free_floor_bytes, video_key
 
@@ -109,24 +110,19 @@ def _store(context: ApiContext, upload: ReceivedUpload, idempotency_key: str | N
     key = video_key(video_id)
     # First the bytes reach the disk, then the rows: never a row without its video.
     context.core.blobs.put_file(key, Path(upload.path))
-    new_job = NewJob(
+    video = NewVideo(
+        name=upload.name,
+        content=NewContent(upload.sha256, upload.size_bytes, key),
         video_id=video_id,
-        video_name=upload.name,
-        video_key=key,
-        sha256=upload.sha256,
-        size_bytes=upload.size_bytes,
+    )
+    new_job = NewJob(
+        video=video,
         model=full_name,
         options=options,
         tag=tag,
         idempotency_key=idempotency_key,
     )
-    kept = False
-    try:
-        view, kept = create_job(context.core, new_job)
-    finally:
-        if not kept:
-            context.core.blobs.delete(key)
-    return view
+    return create_job(context.core, new_job)[0]
 
 
 def _options(text: str | None) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def rebase(
     )
     lifecycle.add_event(
         session,
-        job.id,
+        job,
         "job.rebased",
         now,
         before=before,

@@ -1,5 +1,6 @@
 """Claiming: which task may be taken, taking it, and proving later that it is still held."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 from service.errors import LeaseLost
 from service.jobs import arithmetic, lifecycle
 from service.jobs.records import JobRecord, TaskRecord, VideoRecord, WorkerRecord
-from service.jobs.states import ENDED, TaskStatus
+from service.jobs.states import COMPUTED_KINDS, ENDED, TaskKind, TaskStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +19,17 @@ class ClaimedTask:
     """A task and all its worker needs to know, as of the claim.
 
     Attributes:
-        kind: ``plan``, ``chunk`` or ``join``.
+        kind: ``fetch``, ``probe``, ``plan``, ``chunk`` or ``join``.
         index: of the chunk; 0 for plan and join.
         token: to be handed in with everything that is reported about the task.
         attempt: 1 for the first.
         payload: ``facts`` (None before the plan is done) and ``num_chunks`` of the video.
         computed_with: the arithmetic of the job's chunks; None while none was stated.
-        video_key: blob of the video; video_name is for display only.
+        tenant_id: whose job it is.
+        video_id: of the video; video_name is for display only.
+        video_key: its blob; None for a video by path, and for one that is still to be fetched.
+        video_ref: its URL or absolute path, if it has one.
+        video_sha256: None until its bytes were read once.
     """
 
     id: str
@@ -36,9 +41,12 @@ class ClaimedTask:
     lease_until: datetime
     payload: dict[str, Any]
     computed_with: dict[str, str] | None
-    video_key: str
+    tenant_id: str
+    video_id: str
+    video_key: str | None
+    video_ref: str | None
     video_name: str
-    video_sha256: str
+    video_sha256: str | None
     model: str
     options: dict[str, Any]
 
@@ -47,7 +55,7 @@ class ClaimedTask:
 class ClaimRequest:
     """Who asks for which task, when, and until when it will hold it.
 
-    ``task_id`` None asks for the next one of the oldest job.
+    ``task_id`` None asks for the next one of the oldest job. Only tasks of ``kinds`` are given.
     """
 
     owner: str
@@ -55,6 +63,7 @@ class ClaimRequest:
     now: datetime
     lease_until: datetime
     max_attempts: int
+    kinds: Sequence[TaskKind] = COMPUTED_KINDS
 
 
 def claim_task(session: Session, request: ClaimRequest) -> ClaimedTask | None:
@@ -90,6 +99,7 @@ def open_job() -> ColumnElement[bool]:
 def _takeable(request: ClaimRequest) -> ColumnElement[bool]:
     return and_(
         claimable(request.now, request.max_attempts),
+        TaskRecord.kind.in_(request.kinds),
         arithmetic.may_take(request.owner, request.now),
     )
 
@@ -141,7 +151,7 @@ def _begin(
     lifecycle.start_job(session, job, request.now)
     lifecycle.add_event(
         session,
-        job.id,
+        job,
         "task.claimed",
         request.now,
         task_id=task.id,
@@ -162,7 +172,10 @@ def _begin(
         lease_until=request.lease_until,
         payload={"facts": video.facts, "num_chunks": job.num_chunks},
         computed_with=job.computed_with,
+        tenant_id=job.tenant_id,
+        video_id=video.id,
         video_key=video.blob_key,
+        video_ref=video.source_ref,
         video_name=video.name,
         video_sha256=video.sha256,
         model=job.model,

@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ from service.errors import (
     ResultNotReady,
 )
 from service.jobs import lifecycle
-from service.jobs.records import JobRecord, ResultRecord, VideoRecord, WorkerRecord
-from service.jobs.states import ENDED, JobStatus, TaskKind
+from service.jobs.records import DEFAULT_TENANT, JobRecord, ResultRecord, VideoRecord, WorkerRecord
+from service.jobs.states import ENDED, JobKind, JobQueue, JobStatus
 from service.jobs.store import (
     Clock,
     clock_for,
@@ -33,18 +33,32 @@ from service.jobs.store import (
     reading,
     transaction,
 )
+from service.jobs.tenancy import bound, bound_tenant
+from service.jobs.videos import NewContent, NewVideo, insert_video, visible_video
 from service.settings import Settings
 from service.storage import BlobStore, open_blobs
 
 
 @dataclass(frozen=True, slots=True)
 class JobCore:
-    """What the commands stand on: database, clock, blobs, features."""
+    """What the commands stand on: database, clock, blobs, features.
+
+    ``engine`` may be bound to a tenant, who is then the only one whose rows are seen.
+    """
 
     engine: Engine
     clock: Clock
     blobs: BlobStore
     features_folder: Path
+
+    @property
+    def tenant_id(self) -> str:
+        """Whose rows are made: the bound tenant's, or the default one's."""
+        return bound_tenant(self.engine) or DEFAULT_TENANT
+
+    def for_tenant(self, tenant_id: str) -> "JobCore":
+        """Return this core for the eyes of one tenant."""
+        return replace(self, engine=bound(self.engine, tenant_id))
 
 
 def open_core(settings: Settings) -> JobCore:
@@ -62,29 +76,52 @@ def open_core(settings: Settings) -> JobCore:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A request for a job whose video lies in the blob store already.
+    """A request for a job, about a video that is there or comes with it.
 
     Attributes:
-        video_id: its blob is `service.storage.video_key` of this.
-        video_name: for display.
-        model: NAME@VERSION.
+        video: ``vid_…`` of a video that is there, or one to be made with the job.
+        model: NAME@VERSION[:SPEED].
+        queue: `service.jobs.states.JobQueue`.
+        camera, recorded_at: None takes the video's.
+        webhook: {url, events, labels, min_score, secret} of this job alone.
         idempotency_key: the client's; None without one.
+        retry_of: the job that is to be repeated.
+        kind: `service.jobs.states.JobKind`.
     """
 
-    video_id: str
-    video_name: str
-    video_key: str
-    sha256: str
-    size_bytes: int
+    video: str | NewVideo
     model: str
-    options: dict[str, Any]
+    options: dict[str, Any] = field(default_factory=dict)
+    queue: str = JobQueue.INTERACTIVE
     tag: str | None = None
+    camera: str | None = None
+    recorded_at: datetime | None = None
+    webhook: dict[str, Any] | None = None
     idempotency_key: str | None = None
+    retry_of: str | None = None
+    kind: str = JobKind.LOCALIZE
+
+    @property
+    def content(self) -> NewContent | None:
+        """The bytes that come with it; None if it brings none."""
+        return self.video.content if isinstance(self.video, NewVideo) else None
 
     @property
     def digest(self) -> str:
-        """Hash of what makes two requests the same."""
-        asked = [self.sha256, self.model, self.options, self.tag]
+        """Hash of what makes two requests the same: the bytes count, not where they were put."""
+        video: object = self.video
+        if isinstance(video, NewVideo):
+            video = video.content.sha256 if video.content is not None else video.source_ref
+        asked = [
+            video,
+            self.model,
+            self.options,
+            self.tag,
+            self.queue,
+            self.camera,
+            self.recorded_at.isoformat() if self.recorded_at is not None else None,
+            self.webhook,
+        ]
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
@@ -108,22 +145,33 @@ class JobPage:
 def create_job(core: JobCore, request: NewJob) -> tuple[JobView, bool]:
     """Queue a job; a repeated idempotency key returns the job it made before.
 
+    A blob that the request brings and that is not needed, because the job or the same bytes are
+    there already, is deleted.
+
     Returns:
-        The job, and whether it is new; if not, the caller deletes the blob it stored.
+        The job, and whether it is new.
 
     Raises:
         IdempotencyConflict: the key was used for another request.
+        VideoNotFound: there is no such video.
     """
-    if (known := _find_repeated(core, request)) is not None:
-        return known, False
+    used = False
     try:
-        return _insert_job(core, request), True
-    except IntegrityError:
-        # Two requests with one key at the same moment: the other one made the job.
-        known = _find_repeated(core, request)
-        if known is None:
-            raise
-        return known, False
+        view = _find_repeated(core, request)
+        if view is not None:
+            return view, False
+        try:
+            view, used = _create(core, request)
+        except IntegrityError:
+            # Two requests with one key at the same moment: the other one made the job.
+            view = _find_repeated(core, request)
+            if view is None:
+                raise
+            return view, False
+        return view, True
+    finally:
+        if request.content is not None and not used:
+            core.blobs.delete(request.content.blob_key)
 
 
 def _find_repeated(core: JobCore, request: NewJob) -> JobView | None:
@@ -131,7 +179,10 @@ def _find_repeated(core: JobCore, request: NewJob) -> JobView | None:
         return None
     with reading(core.engine) as session:
         job = session.execute(
-            select(JobRecord).where(JobRecord.idempotency_key == request.idempotency_key)
+            select(JobRecord).where(
+                JobRecord.tenant_id == core.tenant_id,
+                JobRecord.idempotency_key == request.idempotency_key,
+            )
         ).scalar_one_or_none()
         if job is None:
             return None
@@ -141,36 +192,54 @@ def _find_repeated(core: JobCore, request: NewJob) -> JobView | None:
         return _view(session, job)
 
 
-def _insert_job(core: JobCore, request: NewJob) -> JobView:
+def _create(core: JobCore, request: NewJob) -> tuple[JobView, bool]:
     with transaction(core.engine) as session:
         now = core.clock.now(session)
-        video = VideoRecord(
-            id=request.video_id,
-            name=request.video_name,
-            sha256=request.sha256,
-            size_bytes=request.size_bytes,
-            blob_key=request.video_key,
-            created_at=now,
-        )
-        session.add(video)
-        session.flush()
-        job = JobRecord(
-            id=new_id("job"),
-            video_id=video.id,
-            status=JobStatus.QUEUED,
-            model=request.model,
-            options=request.options,
-            tag=request.tag,
-            idempotency_key=request.idempotency_key,
-            request_digest=request.digest if request.idempotency_key is not None else None,
-            created_at=now,
-        )
-        session.add(job)
-        session.flush()
-        lifecycle.add_task(session, job, TaskKind.PLAN, now)
-        lifecycle.add_event(session, job.id, "job.queued", now)
-        session.flush()
-        return JobView(job, video)
+        job, used = insert_job(session, core.tenant_id, request, now)
+        return _view(session, job), used
+
+
+def insert_job(
+    session: Session, tenant_id: str, request: NewJob, now: datetime
+) -> tuple[JobRecord, bool]:
+    """Insert a job with its first task, and its video if it comes with one.
+
+    Returns:
+        The job, and whether the blob that came with it is used; if not, the caller deletes it
+        after the commit.
+
+    Raises:
+        VideoNotFound: there is no such video.
+    """
+    used = False
+    if isinstance(request.video, NewVideo):
+        video, used = insert_video(session, tenant_id, request.video, now)
+    else:
+        video = visible_video(session, request.video)
+    job = JobRecord(
+        id=new_id("job"),
+        tenant_id=tenant_id,
+        video_id=video.id,
+        kind=request.kind,
+        queue=request.queue,
+        status=JobStatus.QUEUED,
+        model=request.model,
+        options=request.options,
+        tag=request.tag,
+        camera=request.camera or video.camera,
+        recorded_at=request.recorded_at or video.recorded_at,
+        webhook=request.webhook,
+        retry_of=request.retry_of,
+        idempotency_key=request.idempotency_key,
+        request_digest=request.digest if request.idempotency_key is not None else None,
+        created_at=now,
+    )
+    session.add(job)
+    session.flush()
+    lifecycle.add_task(session, job, lifecycle.first_task(job, video), now)
+    lifecycle.add_event(session, job, "job.queued", now)
+    session.flush()
+    return job, used
 
 
 def get_job(core: JobCore, job_id: str) -> JobView:
@@ -195,7 +264,7 @@ def list_jobs(
         select(JobRecord, VideoRecord, ResultRecord.activations_key)
         .join(VideoRecord, VideoRecord.id == JobRecord.video_id)
         .outerjoin(ResultRecord, ResultRecord.job_id == JobRecord.id)
-        .where(JobRecord.delete_requested.is_(False))
+        .where(JobRecord.delete_requested.is_(False), JobRecord.kind == JobKind.LOCALIZE)
         .order_by(JobRecord.created_at.desc(), JobRecord.id.desc())
         .limit(page_size + 1)
     )
@@ -287,7 +356,7 @@ def visible_job(session: Session, job_id: str) -> JobRecord:
         JobNotFound: there is none.
     """
     job = session.get(JobRecord, job_id)
-    if job is None or job.delete_requested:
+    if job is None or job.delete_requested or job.kind != JobKind.LOCALIZE:
         message = f"There is no job {job_id}; it may have been deleted, or its retention is over."
         raise JobNotFound(message)
     return job

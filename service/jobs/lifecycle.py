@@ -13,13 +13,15 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from service.jobs.records import EventRecord, JobRecord, TaskRecord
+from service.jobs.records import EventRecord, JobRecord, TaskRecord, VideoRecord
 from service.jobs.states import (
     JobEvent,
+    JobKind,
     JobStatus,
     TaskEvent,
     TaskKind,
     TaskStatus,
+    VideoStatus,
     next_state,
     next_task_state,
 )
@@ -51,12 +53,14 @@ class Plan:
             join tasks want to find in their payload.
         done_chunks: chunks whose features lie in the store already, computed as stated here.
         computed_with: the arithmetic that every chunk of the job is to have.
+        recipe: digest of the features' recipe.
     """
 
     num_chunks: int
     facts: dict[str, Any]
     done_chunks: AbstractSet[int] = frozenset()
     computed_with: Mapping[str, str] = field(default_factory=dict)
+    recipe: str | None = None
 
 
 def lock_job(session: Session, job_id: str) -> JobRecord | None:
@@ -66,18 +70,26 @@ def lock_job(session: Session, job_id: str) -> JobRecord | None:
 
 def add_event(
     session: Session,
-    job_id: str,
+    job: JobRecord,
     event_type: str,
     now: datetime,
     /,
     **details: Any,  # noqa: ANN401 - any JSON value
 ) -> None:
     """Append one row to the events of a job."""
-    session.add(EventRecord(job_id=job_id, type=event_type, details=details, created_at=now))
+    session.add(
+        EventRecord(
+            tenant_id=job.tenant_id,
+            job_id=job.id,
+            type=event_type,
+            details=details,
+            created_at=now,
+        )
+    )
 
 
 def add_task(session: Session, job: JobRecord, kind: TaskKind, now: datetime) -> TaskRecord:
-    """Insert a claimable plan or join task."""
+    """Insert a claimable task that its job has one of: any but a chunk."""
     task = TaskRecord(
         id=new_id("task"),
         job_id=job.id,
@@ -136,7 +148,7 @@ def start_job(session: Session, job: JobRecord, now: datetime) -> None:
     job.status = next_state(JobStatus(job.status), JobEvent.CLAIMED)
     job.started_at = job.started_at or now
     if was != job.status:
-        add_event(session, job.id, "job.processing", now)
+        add_event(session, job, "job.processing", now)
 
 
 def settle_job(session: Session, job: JobRecord, now: datetime) -> None:
@@ -150,7 +162,7 @@ def settle_job(session: Session, job: JobRecord, now: datetime) -> None:
     elif job.status == JobStatus.PROCESSING and not has_leased_task(session, job.id):
         job.status = next_state(JobStatus.PROCESSING, JobEvent.RETURNED)
         job.eta_seconds = None
-        add_event(session, job.id, "job.queued", now)
+        add_event(session, job, "job.queued", now)
 
 
 def end_job(
@@ -176,15 +188,42 @@ def end_job(
         .values(status=TaskStatus.CANCELED, owner=None, lease_until=None)
         .execution_options(synchronize_session="fetch")
     )
+    if job.kind == JobKind.PROBE and failure is not None:
+        refuse_video(session, job, failure)
     details = {} if failure is None else {"code": failure.code}
-    add_event(session, job.id, f"job.{job.status}", now, **details)
+    add_event(session, job, f"job.{job.status}", now, **details)
+
+
+def first_task(job: JobRecord, video: VideoRecord) -> TaskKind:
+    """Return the step that a job begins with once its video's bytes are at hand, or before."""
+    if video.source == "url" and video.blob_key is None:
+        return TaskKind.FETCH
+    return TaskKind.PROBE if job.kind == JobKind.PROBE else TaskKind.PLAN
+
+
+def note_facts(session: Session, job: JobRecord, facts: Mapping[str, Any]) -> VideoRecord:
+    """Store what was found out about a job's video, which is ready with that."""
+    video = session.get_one(VideoRecord, job.video_id)
+    video.facts = dict(facts)
+    video.sha256 = video.sha256 or facts.get("sha256")
+    video.status = VideoStatus.READY
+    video.error_code = video.error_message = None
+    return video
+
+
+def refuse_video(session: Session, job: JobRecord, failure: JobFailure) -> None:
+    """Note why a job's video cannot be worked with, unless it was looked at before."""
+    video = session.get_one(VideoRecord, job.video_id)
+    if video.status == VideoStatus.PENDING:
+        video.status = VideoStatus.FAILED
+        video.error_code, video.error_message = failure.code, failure.message
 
 
 def request_stop(session: Session, job: JobRecord, now: datetime) -> None:
     """Note that a job is to stop; one that no worker holds is canceled at once."""
     if not job.cancel_requested:
         job.cancel_requested = True
-        add_event(session, job.id, "job.cancel_requested", now)
+        add_event(session, job, "job.cancel_requested", now)
     if not has_leased_task(session, job.id):
         end_job(session, job, JobEvent.CANCELED, now)
 

@@ -5,7 +5,7 @@ token; when the task was given to somebody else in the meantime, `LeaseLost` is 
 is written, and the worker drops its work. Messages about tasks are hints: claiming decides.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,8 +23,9 @@ from service.jobs.claims import (
 )
 from service.jobs.lifecycle import JobFailure, Plan
 from service.jobs.records import JobRecord, ResultRecord, TaskRecord, VideoRecord
-from service.jobs.states import JobEvent, TaskEvent, TaskKind, TaskStatus
+from service.jobs.states import COMPUTED_KINDS, JobEvent, TaskEvent, TaskKind, TaskStatus
 from service.jobs.store import Clock, clock_for, reading, transaction
+from service.jobs.videos import NewContent, StoredContent, store_content
 
 MAX_ATTEMPTS = 3
 """Source: a task that took three workers down is taken for poison (docs/decisions.md)."""
@@ -60,17 +61,24 @@ class TaskQueue:
         self._max_attempts = max_attempts
 
     def claim(
-        self, *, owner: str, task_id: str | None = None, lease_seconds: float
+        self,
+        *,
+        owner: str,
+        task_id: str | None = None,
+        lease_seconds: float,
+        kinds: Sequence[TaskKind] = COMPUTED_KINDS,
     ) -> ClaimedTask | None:
-        """Take a task: the one asked for, or the next of the oldest job; None if there is none.
+        """Take a task: the one asked for, or the next in line; None if there is none.
 
-        Asking also marks the owner as alive.
+        Only tasks of ``kinds`` are given. Asking for what workers compute also marks the owner as
+        a worker that is alive.
         """
         with transaction(self._engine) as session:
             now = self._clock.now(session)
-            note_worker(session, owner, now)
+            if TaskKind.CHUNK in kinds:
+                note_worker(session, owner, now)
             lease_until = now + timedelta(seconds=lease_seconds)
-            request = ClaimRequest(owner, task_id, now, lease_until, self._max_attempts)
+            request = ClaimRequest(owner, task_id, now, lease_until, self._max_attempts, kinds)
             return claim_task(session, request)
 
     def heartbeat(
@@ -100,7 +108,8 @@ class TaskQueue:
                 job.stage = stage
                 arithmetic.note_headway(job, task, now)
             lifecycle.update_progress(session, job, now)
-            note_worker(session, str(task.owner), now)
+            if task.kind != TaskKind.FETCH:
+                note_worker(session, str(task.owner), now)
             return job.cancel_requested
 
     def complete_plan(self, task_id: str, token: int, plan: Plan) -> None:
@@ -115,10 +124,74 @@ class TaskQueue:
             _finish(task)
             job.num_chunks = plan.num_chunks
             arithmetic.adopt(job, plan.computed_with, now)
-            video = session.get_one(VideoRecord, job.video_id)
-            video.facts = plan.facts
+            job.recipe = plan.recipe
+            lifecycle.note_facts(session, job, plan.facts)
             lifecycle.add_chunk_tasks(session, job, plan, now)
             self._go_on(session, job, now)
+
+    def complete_fetch(
+        self, task_id: str, token: int, *, content: NewContent | None = None
+    ) -> StoredContent | None:
+        """Note that the bytes of a job's video lie in the blob store; its next task follows.
+
+        Args:
+            task_id: of the fetch.
+            token: of the claim.
+            content: what was fetched; None when the video was found to have its bytes already.
+
+        Returns:
+            Where the bytes lie; where that is not the blob that was brought, the caller deletes
+            the one it brought. None without content.
+
+        Raises:
+            LeaseLost: the task is no longer this owner's; the caller deletes the blob it brought.
+        """
+        with transaction(self._engine) as session:
+            now = self._clock.now(session)
+            job, task = held(session, task_id, token)
+            stored = None
+            video = session.get_one(VideoRecord, job.video_id, with_for_update=True)
+            if content is not None:
+                stored = store_content(session, content, now)
+                if video.blob_key is None:
+                    video.sha256, video.size_bytes = content.sha256, content.size_bytes
+                    video.blob_key = stored.blob_key
+            _finish(task)
+            lifecycle.update_progress(session, job, now)
+            if job.cancel_requested:
+                lifecycle.end_job(session, job, JobEvent.CANCELED, now)
+            else:
+                lifecycle.add_task(session, job, lifecycle.first_task(job, video), now)
+            return stored
+
+    def complete_probe(
+        self,
+        task_id: str,
+        token: int,
+        *,
+        facts: dict[str, Any],
+        thumbnails_key: str | None = None,
+    ) -> None:
+        """Store what is known of a video and its thumbnails, and end the job.
+
+        Raises:
+            LeaseLost: the task is no longer this worker's, or its job was to be canceled, which
+                it then is; the worker deletes the blob it stored.
+        """
+        with transaction(self._engine) as session:
+            now = self._clock.now(session)
+            job, task = held(session, task_id, token)
+            canceled = job.cancel_requested
+            if canceled:
+                lifecycle.end_job(session, job, JobEvent.CANCELED, now)
+            else:
+                _finish(task)
+                video = lifecycle.note_facts(session, job, facts)
+                video.thumbnails_key = thumbnails_key or video.thumbnails_key
+                lifecycle.end_job(session, job, JobEvent.SUCCEEDED, now)
+        if canceled:
+            message = f"Job {job.id} was to be canceled; drop its thumbnails."
+            raise LeaseLost(message)
 
     def complete_chunk(
         self, task_id: str, token: int, *, computed: bool, computed_with: Mapping[str, str]
@@ -147,7 +220,7 @@ class TaskQueue:
             _finish(task)
             task.computed = computed
             lifecycle.add_event(
-                session, job.id, "chunk.done", now, index=task.index, token=token, computed=computed
+                session, job, "chunk.done", now, index=task.index, token=token, computed=computed
             )
             self._go_on(session, job, now)
             return True
@@ -340,7 +413,7 @@ def _give_back(
     lifecycle.move_task(task, TaskEvent.RETURNED)
     lifecycle.add_event(
         session,
-        job.id,
+        job,
         "task.returned",
         now,
         task_id=task.id,

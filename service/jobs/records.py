@@ -1,4 +1,7 @@
-"""The tables: videos, jobs, tasks, declines, events, results, workers. Shape, no behaviour.
+"""The tables of the job core: tenants, contents, videos, jobs, tasks, events, results, workers.
+
+Shape, no behaviour. Parts of the service with tables of their own (uploads, webhooks, batches,
+keys) declare them in their own ``records`` module, on the same `Record`.
 
 What must never be is refused by the database itself: CHECK constraints for impossible
 combinations, unique indexes for "one plan per job", "one join per job", "one result per job".
@@ -22,6 +25,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Text,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -30,6 +34,8 @@ from sqlalchemy.types import TypeDecorator
 ID_LENGTH = 40
 NAME_LENGTH = 255
 SHA256_LENGTH = 64
+DEFAULT_TENANT = "default"
+"""Who asks without a key, where that is allowed."""
 
 # Alembic can only change constraints that have predictable names.
 NAMING = {
@@ -78,34 +84,111 @@ class Record(DeclarativeBase):
     }
 
 
-class VideoRecord(Record):
-    """One uploaded video.
+class TenantRecord(Record):
+    """Somebody whose videos and jobs nobody else sees; ``default`` always exists.
+
+    Attributes:
+        quotas: what differs from the deployment's settings; None where nothing does.
+    """
+
+    __tablename__ = "tenants"
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True)
+    quotas: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+
+
+class TenantOwned:
+    """Mixin of tables whose rows belong to one tenant; see `service.jobs.tenancy`."""
+
+    tenant_id: Mapped[str] = mapped_column(
+        String(ID_LENGTH), ForeignKey("tenants.id"), index=True, default=DEFAULT_TENANT
+    )
+
+
+class ContentRecord(Record):
+    """Bytes that are stored once, however many videos of whichever tenants have them.
+
+    Attributes:
+        blob_key: never used for other bytes, also not after these are gone.
+    """
+
+    __tablename__ = "contents"
+    __table_args__ = (
+        CheckConstraint("size_bytes >= 0", name="size"),
+        CheckConstraint(f"length(sha256) = {SHA256_LENGTH}", name="sha256"),
+    )
+
+    sha256: Mapped[str] = mapped_column(String(SHA256_LENGTH), primary_key=True)
+    blob_key: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime]
+
+
+class VideoRecord(TenantOwned, Record):
+    """One video.
 
     Attributes:
         name: display name given by the user; never a path.
-        blob_key: where its bytes lie in the blob store.
-        facts: what the plan task found out: duration, nominal_fps, vfr, width, height, ...
+        source: ``upload``, ``url`` or ``path``.
+        source_ref: the URL, or the absolute path that workers open; None for uploads.
+        sha256: of its bytes; None until a URL was fetched or a path was first read.
+        blob_key: where its bytes lie in the blob store, as `ContentRecord` says; None for a path
+            and for a URL that was not fetched yet.
+        status: ``pending`` until it was looked at, then ``ready`` or ``failed``.
+        facts: what was found out: duration, nominal_fps, vfr, width, height, ...
+        thumbnails_key: blob of its thumbnail strip, once drawn.
+        kept: it lives until it is deleted or its retention ends; otherwise it came with a job and
+            goes with the last one that has it.
+        recorded_at: wall-clock moment of its first frame.
     """
 
     __tablename__ = "videos"
     __table_args__ = (
         CheckConstraint("size_bytes >= 0", name="size"),
         CheckConstraint(f"length(sha256) = {SHA256_LENGTH}", name="sha256"),
+        CheckConstraint("source IN ('upload', 'url', 'path')", name="source"),
+        CheckConstraint("(source_ref IS NULL) = (source = 'upload')", name="source_ref"),
+        CheckConstraint("source <> 'path' OR blob_key IS NULL", name="path"),
+        CheckConstraint(
+            "blob_key IS NULL OR (sha256 IS NOT NULL AND size_bytes IS NOT NULL)", name="blob"
+        ),
+        CheckConstraint("status IN ('pending', 'ready', 'failed')", name="status"),
+        CheckConstraint("(error_code IS NOT NULL) = (status = 'failed')", name="error"),
+        Index("ix_videos_created_at_id", "created_at", "id"),
     )
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
     name: Mapped[str] = mapped_column(String(NAME_LENGTH))
-    sha256: Mapped[str] = mapped_column(String(SHA256_LENGTH), index=True)
-    size_bytes: Mapped[int] = mapped_column(BigInteger)
-    blob_key: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True)
+    source: Mapped[str] = mapped_column(String(8), default="upload")
+    source_ref: Mapped[str | None] = mapped_column(Text)
+    sha256: Mapped[str | None] = mapped_column(String(SHA256_LENGTH), index=True)
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    blob_key: Mapped[str | None] = mapped_column(String(NAME_LENGTH), index=True)
+    status: Mapped[str] = mapped_column(String(8), default="pending")
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error_message: Mapped[str | None] = mapped_column(Text)
     facts: Mapped[dict[str, Any] | None]
+    thumbnails_key: Mapped[str | None] = mapped_column(String(NAME_LENGTH))
+    kept: Mapped[bool] = mapped_column(Boolean, default=False)
+    camera: Mapped[str | None] = mapped_column(String(NAME_LENGTH))
+    recorded_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
 
 
-class JobRecord(Record):
-    """One localization of one video with one model.
+class JobRecord(TenantOwned, Record):
+    """One localization of one video with one model, or (``probe``) one look at a video.
 
     Attributes:
+        kind: ``localize``, or ``probe``, which users do not see: it finds out a video's facts and
+            draws its thumbnails.
+        queue: ``interactive`` goes before ``batch``.
+        camera: where the video was recorded, in the user's words.
+        recorded_at: wall-clock moment of the video's first frame.
+        webhook: {url, events, labels, min_score, secret} of this job alone.
+        retry_of: the job that this one was asked for to repeat.
+        recipe: digest of its features' recipe; known once the plan is done.
         started_at: first claim ever; a job that went back to queued keeps it.
         num_chunks: known once the plan is done.
         computed_with: the arithmetic that all its chunks share; None before the plan is done.
@@ -135,12 +218,17 @@ class JobRecord(Record):
         ),
         CheckConstraint("num_chunks IS NULL OR num_chunks >= 1", name="num_chunks"),
         CheckConstraint("(idempotency_key IS NULL) = (request_digest IS NULL)", name="idempotency"),
+        CheckConstraint("kind IN ('localize', 'probe')", name="kind"),
+        CheckConstraint("queue IN ('interactive', 'batch')", name="queue"),
+        UniqueConstraint("tenant_id", "idempotency_key"),
         Index("ix_jobs_created_at_id", "created_at", "id"),
         Index("ix_jobs_status_completed_at", "status", "completed_at"),
     )
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
     video_id: Mapped[str] = mapped_column(ForeignKey("videos.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(8), default="localize")
+    queue: Mapped[str] = mapped_column(String(16), default="interactive")
     status: Mapped[str] = mapped_column(String(16))
     stage: Mapped[str | None] = mapped_column(String(16))
     progress: Mapped[float] = mapped_column(Float, default=0.0)
@@ -150,12 +238,17 @@ class JobRecord(Record):
     model: Mapped[str] = mapped_column(String(NAME_LENGTH))
     options: Mapped[dict[str, Any]]
     tag: Mapped[str | None] = mapped_column(String(NAME_LENGTH))
+    camera: Mapped[str | None] = mapped_column(String(NAME_LENGTH))
+    recorded_at: Mapped[datetime | None]
+    webhook: Mapped[dict[str, Any] | None]
+    retry_of: Mapped[str | None] = mapped_column(String(ID_LENGTH))
+    recipe: Mapped[str | None] = mapped_column(String(SHA256_LENGTH))
     num_chunks: Mapped[int | None] = mapped_column(Integer)
     computed_with: Mapped[dict[str, Any] | None]
     able_at: Mapped[datetime | None]
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
-    idempotency_key: Mapped[str | None] = mapped_column(String(NAME_LENGTH), unique=True)
+    idempotency_key: Mapped[str | None] = mapped_column(String(NAME_LENGTH))
     request_digest: Mapped[str | None] = mapped_column(String(SHA256_LENGTH))
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
@@ -177,7 +270,7 @@ class TaskRecord(Record):
 
     __tablename__ = "tasks"
     __table_args__ = (
-        CheckConstraint("kind IN ('plan', 'chunk', 'join')", name="kind"),
+        CheckConstraint("kind IN ('fetch', 'probe', 'plan', 'chunk', 'join')", name="kind"),
         CheckConstraint(
             "status IN ('ready', 'leased', 'done', 'failed', 'canceled')", name="status"
         ),
@@ -205,6 +298,20 @@ class TaskRecord(Record):
             unique=True,
             sqlite_where=text("kind = 'plan'"),
             postgresql_where=text("kind = 'plan'"),
+        ),
+        Index(
+            "uq_tasks_fetch",
+            "job_id",
+            unique=True,
+            sqlite_where=text("kind = 'fetch'"),
+            postgresql_where=text("kind = 'fetch'"),
+        ),
+        Index(
+            "uq_tasks_probe",
+            "job_id",
+            unique=True,
+            sqlite_where=text("kind = 'probe'"),
+            postgresql_where=text("kind = 'probe'"),
         ),
         Index(
             "uq_tasks_join",
@@ -250,19 +357,36 @@ class DeclineRecord(Record):
     until: Mapped[datetime]
 
 
-class EventRecord(Record):
-    """Something that happened to a job, in order of ``id``, which is never used twice."""
+class EventRecord(TenantOwned, Record):
+    """Something that happened to a job or a batch, in order of ``id``, which is never used twice.
+
+    Written in the transaction that made it happen: an outbox for whoever tells others about it.
+
+    Attributes:
+        batch_id: of the batch; the part of the service that has batches deletes its events.
+        relayed: whether webhook deliveries were made from it.
+    """
 
     __tablename__ = "events"
     __table_args__ = (
+        CheckConstraint("(job_id IS NULL) <> (batch_id IS NULL)", name="subject"),
         Index("ix_events_job_id_id", "job_id", "id"),
+        Index("ix_events_batch_id", "batch_id"),
+        Index(
+            "ix_events_unrelayed",
+            "id",
+            sqlite_where=text("relayed = 0"),
+            postgresql_where=text("relayed = false"),
+        ),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    batch_id: Mapped[str | None] = mapped_column(String(ID_LENGTH))
     type: Mapped[str] = mapped_column(String(32))
     details: Mapped[dict[str, Any]]
+    relayed: Mapped[bool] = mapped_column(Boolean, default=False)
     created_at: Mapped[datetime]
 
 

@@ -5,17 +5,20 @@ database and from the disk.
 """
 
 import shutil
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from service.jobs import lifecycle
 from service.jobs.commands import JobCore, visible_job
-from service.jobs.records import JobRecord, ResultRecord, VideoRecord
+from service.jobs.records import ContentRecord, JobRecord, ResultRecord, VideoRecord
 from service.jobs.states import ENDED
 from service.jobs.store import reading, transaction
+from service.jobs.tenancy import ALL_TENANTS
+from service.jobs.videos import drop_content
 from service.storage import results_prefix
 
 ORPHAN_SECONDS = 24 * 3600.0
@@ -40,7 +43,8 @@ def delete_job(core: JobCore, job_id: str) -> bool:
 def purge_job(core: JobCore, job_id: str) -> bool:
     """Delete a job as `delete_job` does, also one whose deletion was begun; for the sweeper.
 
-    Files go before rows: a crash in between leaves a row from which the next try goes on.
+    Its video goes with it unless it is kept or another job has it. Files of its own go before
+    rows: a crash in between leaves a row from which the next try goes on.
     """
     with transaction(core.engine) as session:
         job = lifecycle.lock_job(session, job_id)
@@ -51,25 +55,58 @@ def purge_job(core: JobCore, job_id: str) -> bool:
             lifecycle.request_stop(session, job, core.clock.now(session))
         if lifecycle.has_leased_task(session, job_id):
             return False
-        video = session.get_one(VideoRecord, job.video_id)
-        blob_key, sha256 = video.blob_key, video.sha256
-        alone = not _count_others(session, job_id, JobRecord.video_id == video.id)
-        features_unused = not _count_others(session, job_id, VideoRecord.sha256 == sha256)
-    if alone:
-        core.blobs.delete(blob_key)
-    if features_unused:
-        delete_features(core.features_folder, sha256)
     for key, _ in list(core.blobs.keys(results_prefix(job_id))):
         core.blobs.delete(key)
     with transaction(core.engine) as session:
         job = lifecycle.lock_job(session, job_id)
-        if job is not None:
-            video = session.get_one(VideoRecord, job.video_id)
-            session.delete(job)
-            session.flush()
-            if alone:
-                session.delete(video)
+        if job is None:
+            return True
+        video_id = job.video_id
+        session.delete(job)
+        session.flush()
+        rubbish = _drop_video(session, video_id)
+    _throw_away(core, rubbish)
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Rubbish:
+    """What is to be deleted once the rows are gone: blobs, and features by the video's hash."""
+
+    blobs: tuple[str, ...] = ()
+    features_of: str | None = None
+
+
+def _drop_video(session: Session, video_id: str) -> _Rubbish:
+    """Delete a video's row unless it is kept or a job has it; return what goes with it."""
+    video = session.get(VideoRecord, video_id, with_for_update=True)
+    if video is None or video.kept:
+        return _Rubbish()
+    if session.scalar(select(exists().where(JobRecord.video_id == video_id))):
+        return _Rubbish()
+    return drop_video_row(session, video)
+
+
+def drop_video_row(session: Session, video: VideoRecord) -> _Rubbish:
+    """Delete the row of a video that no job has; return what is to be deleted after the commit."""
+    sha256, thumbnails_key = video.sha256, video.thumbnails_key
+    session.delete(video)
+    session.flush()
+    blobs = (drop_content(session, sha256), thumbnails_key)
+    unused = sha256 is not None and not session.scalar(
+        select(exists().where(VideoRecord.sha256 == sha256)).execution_options(**ALL_TENANTS)
+    )
+    return _Rubbish(
+        blobs=tuple(key for key in blobs if key is not None),
+        features_of=sha256 if unused else None,
+    )
+
+
+def _throw_away(core: JobCore, rubbish: _Rubbish) -> None:
+    for key in rubbish.blobs:
+        core.blobs.delete(key)
+    if rubbish.features_of is not None:
+        delete_features(core.features_folder, rubbish.features_of)
 
 
 def delete_features(features_folder: Path, sha256: str) -> None:
@@ -83,26 +120,20 @@ def sweep_orphans(core: JobCore, older_than_seconds: float = ORPHAN_SECONDS) -> 
     Features are left alone: the command line keeps its own beside the service's.
     """
     with reading(core.engine) as session:
-        known = set(session.execute(select(VideoRecord.blob_key)).scalars())
-        kept = select(ResultRecord.activations_key)
-        known.update(key for key in session.execute(kept).scalars() if key is not None)
+        known: set[str | None] = set()
+        for column in (
+            ContentRecord.blob_key,
+            ResultRecord.activations_key,
+            VideoRecord.thumbnails_key,
+        ):
+            known.update(session.execute(select(column)).scalars())
         horizon = core.clock.now(session) - timedelta(seconds=older_than_seconds)
     orphans = [
         key
-        for prefix in ("videos", "results")
+        for prefix in ("videos", "results", "thumbnails")
         for key, changed_at in core.blobs.keys(prefix)
         if key not in known and changed_at < horizon
     ]
     for key in orphans:
         core.blobs.delete(key)
     return len(orphans)
-
-
-def _count_others(session: Session, job_id: str, condition: ColumnElement[bool]) -> int:
-    statement = (
-        select(func.count())
-        .select_from(JobRecord)
-        .join(VideoRecord, VideoRecord.id == JobRecord.video_id)
-        .where(condition, JobRecord.id != job_id)
-    )
-    return session.execute(statement).scalar_one()

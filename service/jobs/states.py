@@ -36,9 +36,39 @@ class JobEvent(StrEnum):
     CANCELED = "canceled"
 
 
-class TaskKind(StrEnum):
-    """The three steps of a job."""
+class JobKind(StrEnum):
+    """What a job is for."""
 
+    LOCALIZE = "localize"
+    """Finds the actions of a video: [fetch,] plan, chunks, join."""
+    PROBE = "probe"
+    """Looks at a video and draws its thumbnails, unseen by users: [fetch,] probe."""
+
+
+class JobQueue(StrEnum):
+    """Which jobs go first: interactive ones."""
+
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+
+
+class VideoStatus(StrEnum):
+    """Whether a video can be worked with."""
+
+    PENDING = "pending"
+    """Nobody has looked at it yet."""
+    READY = "ready"
+    FAILED = "failed"
+    """It cannot be fetched or is no video; it has an error code and message."""
+
+
+class TaskKind(StrEnum):
+    """The steps of a job."""
+
+    FETCH = "fetch"
+    """Get the bytes of a video that was given by URL; done by the sweeper, not by workers."""
+    PROBE = "probe"
+    """Look at the video and draw its thumbnails."""
     PLAN = "plan"
     """Look at the video and cut it into chunks."""
     CHUNK = "chunk"
@@ -71,6 +101,9 @@ class TaskEvent(StrEnum):
     REOPENED = "reopened"
     """A done chunk is to be computed anew: its job was given another arithmetic."""
 
+
+COMPUTED_KINDS = (TaskKind.PROBE, TaskKind.PLAN, TaskKind.CHUNK, TaskKind.JOIN)
+"""What workers claim."""
 
 ENDED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED})
 """Job states that nothing leaves."""

@@ -227,9 +227,36 @@ def migrate(engine: Engine) -> None:
     """
     configuration = Config()
     configuration.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    with mapped_errors(), engine.begin() as connection:
+    with mapped_errors(), _migrating(engine) as connection:
         if engine.dialect.name == "postgresql":
             lock = sqlalchemy.func.pg_advisory_xact_lock(MIGRATION_LOCK)
             connection.execute(select(lock))
         configuration.attributes["connection"] = connection
         command.upgrade(configuration, "head")
+
+
+@contextmanager
+def _migrating(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction in which tables may be made anew without their rows' children noticing.
+
+    SQLite changes a table by dropping and remaking it, which with foreign keys on would delete
+    every row that refers to it. They are checked before the transaction ends instead.
+    Source: sqlite.org/lang_altertable.html, "Making Other Kinds Of Table Schema Changes".
+    """
+    if engine.dialect.name != "sqlite":
+        with engine.begin() as connection:
+            yield connection
+        return
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        driver.execute("PRAGMA foreign_keys = OFF")  # type: ignore[union-attr]  # it is connected
+        try:
+            with connection.begin():
+                yield connection
+                broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+                if broken:
+                    message = f"The migration left rows without their parents: {broken[:3]}."
+                    raise RuntimeError(message)
+        finally:
+            # A connection whose checks are off must not go back to the pool.
+            connection.invalidate()

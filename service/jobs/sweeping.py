@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from service.jobs.claims import claimable, open_job
 from service.jobs.records import JobRecord, TaskRecord
-from service.jobs.states import ENDED, TaskStatus
+from service.jobs.states import ENDED, TaskKind, TaskStatus
 
 HINT_REPEAT_SECONDS = 60.0
 
@@ -20,6 +20,8 @@ def due_hints(session: Session, now: datetime, max_attempts: int, limit: int) ->
         .join(JobRecord, JobRecord.id == TaskRecord.job_id)
         .where(
             claimable(now, max_attempts),
+            # Who fetches asks the database itself.
+            TaskRecord.kind != TaskKind.FETCH,
             open_job(),
             or_(TaskRecord.hinted_at.is_(None), TaskRecord.hinted_at <= stale),
         )

@@ -6,6 +6,8 @@ import shutil
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -20,9 +22,14 @@ from service.jobs.lifecycle import Plan
 from service.jobs.queue import TaskQueue
 from service.jobs.records import Record
 from service.jobs.store import create_engine_for, migrate, new_id, transaction
+from service.jobs.videos import NewContent, NewVideo
 from service.main import create_app
 from service.settings import Settings
 from service.storage import LocalBlobStore, video_key
+
+# Each part of the service declares its tables in its own module; tests want all of them.
+for module in sorted(Path(__file__).parents[1].glob("*/records.py")):
+    import_module(f"service.{module.parent.name}.records")
 
 POSTGRES_URL = os.environ.get("KINETAG_TEST_POSTGRES_URL", "")
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -69,9 +76,10 @@ def engine(request, tmp_path, migrated_sqlite):
     if request.param == "postgresql":
         engine = create_engine_for(POSTGRES_URL)
         migrate(engine)
-        tables = ", ".join(Record.metadata.tables)
+        tables = ", ".join(name for name in Record.metadata.tables if name != "tenants")
         with transaction(engine) as session:
             session.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+            session.execute(text("DELETE FROM tenants WHERE id <> 'default'"))
     else:
         shutil.copy(migrated_sqlite, tmp_path / "jobs.db")
         engine = create_engine_for(f"sqlite:///{tmp_path / 'jobs.db'}")
@@ -104,15 +112,10 @@ def add_job(core, tmp_path):
         source.write_bytes(content)
         core.blobs.put_file(video_key(video_id), source)
         core.clock.advance(1)
+        stored = NewContent((content.hex() * 64)[:64], len(content), video_key(video_id))
         request = NewJob(
-            video_id=video_id,
-            video_name="cam.mp4",
-            video_key=video_key(video_id),
-            sha256=(content.hex() * 64)[:64],
-            size_bytes=len(content),
-            model="kinetag-demo@1",
-            options={},
-            **fields,
+            video=NewVideo(name="cam.mp4", content=stored, video_id=video_id),
+            **{"model": "kinetag-demo@1", **fields},
         )
         return create_job(core, request)[0].job.id
 

@@ -26,12 +26,13 @@ def rows(core):
         return {
             name: session.execute(select(func.count()).select_from(table)).scalar_one()
             for name, table in Record.metadata.tables.items()
-            if name != "workers"
+            if name not in {"workers", "tenants"}
         }
 
 
 def store_features(core, job_id):
     sha256 = get_job(core, job_id).video.sha256
+    assert sha256 is not None
     folder = core.features_folder / sha256[:2] / sha256 / "recipe"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "chunk-00000.safetensors").write_bytes(b"features")

@@ -18,6 +18,7 @@ from service.jobs.queue import MAX_ATTEMPTS, TaskQueue
 from service.jobs.records import JobRecord, ResultRecord, TaskRecord
 from service.jobs.states import ENDED
 from service.jobs.store import create_engine_for, new_id, reading
+from service.jobs.videos import NewContent, NewVideo
 from service.storage import LocalBlobStore
 
 LEASE = 60.0
@@ -75,11 +76,8 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(target=jobs)
     def submit(self):
-        video_id = new_id("vid")
-        request = NewJob(
-            video_id=video_id, video_name="a", video_key=f"videos/{video_id}", sha256="0" * 64,
-            size_bytes=1, model="m@1", options={},
-        )  # fmt: skip
+        content = NewContent("0" * 64, 1, f"videos/{new_id('vid')}")
+        request = NewJob(video=NewVideo(name="a", content=content), model="m@1")
         return create_job(self.core, request)[0].job.id
 
     @rule(target=claims, owner=st.sampled_from("abc"))

@@ -140,7 +140,8 @@ class World:
             id="task_1", job_id="job_1", kind=kind, index=index, token=1, attempt=1,
             lease_until=datetime(2030, 1, 1, tzinfo=UTC), model=model, options={},
             payload={"facts": {"sha256": SHA256} if kind != "plan" else None},
-            computed_with=computed_with, video_key=video, video_name="a.mp4", video_sha256=SHA256,
+            computed_with=computed_with, tenant_id="default", video_id=video, video_key=video,
+            video_ref=None, video_name="a.mp4", video_sha256=SHA256,
         )  # fmt: skip
         return self.engine.run(TaskInput(task, Path(video)), lambda _: None, lambda: False)
 

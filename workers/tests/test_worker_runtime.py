@@ -15,7 +15,15 @@ from models.types import Progress
 from service.errors import DatabaseUnavailable
 from service.jobs.arithmetic import REBASE_SECONDS
 from service.jobs.queue import TaskQueue
-from service.jobs.records import JobRecord, Record, ResultRecord, TaskRecord, VideoRecord
+from service.jobs.records import (
+    DEFAULT_TENANT,
+    JobRecord,
+    Record,
+    ResultRecord,
+    TaskRecord,
+    TenantRecord,
+    VideoRecord,
+)
 from service.jobs.store import create_engine_for, reading, transaction
 from service.storage import LocalBlobStore
 from workers.devicelock import DeviceLock
@@ -76,6 +84,8 @@ class World:
     def __init__(self, folder: Path):
         self.database = create_engine_for(f"sqlite:///{folder / 'kinetag.db'}")
         Record.metadata.create_all(self.database)
+        with transaction(self.database) as session:
+            session.add(TenantRecord(id=DEFAULT_TENANT, name=DEFAULT_TENANT, created_at=START))
         self.clock = SetClock()
         self.queue = TaskQueue(self.database, clock=self.clock)
         self.engine = FakeEngine()

@@ -5,7 +5,7 @@ import os
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from service.api.deps import ApiContext, Context
+from service.api.deps import ApiContext, Unbound
 from service.api.schemas import CheckBody, HealthBody, ReadyBody
 from service.errors import DatabaseUnavailable
 from service.jobs.commands import seconds_since_worker
@@ -23,7 +23,7 @@ async def get_health() -> HealthBody:
 
 
 @router.get("/readyz", responses={503: {"model": ReadyBody}})
-def get_readiness(context: Context, response: Response) -> ReadyBody:
+def get_readiness(context: Unbound, response: Response) -> ReadyBody:
     """Look at database, storage, free space and workers.
 
     503 when jobs cannot be accepted. A missing worker alone is 200 with ``degraded``: what is

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from service.api.deps import ApiContext, Context, JobId
+from service.api.deps import ApiContext, JobId, JobsRead, JobsWrite
 from service.api.rendering import ResultFormat, apply_options, choose_format, render_result
-from service.api.schemas import JobBody, JobList, ProblemBody
+from service.api.schemas import PROBLEMS, JobBody, JobList
 from service.api.submission import FORM_DOCUMENTATION, preferred_wait_seconds, submit
 from service.jobs import commands, removal
 from service.jobs.commands import JobView
@@ -23,21 +23,14 @@ POLL_HINT_SECONDS = 2
 MAX_PAGE_SIZE = 200
 DEFAULT_PAGE_SIZE = 50
 
-router = APIRouter(
-    prefix="/v1/jobs",
-    tags=["jobs"],
-    responses={
-        "4XX": {"model": ProblemBody, "description": "Refused; `code` says why."},
-        "5XX": {"model": ProblemBody, "description": "Failed; `code` says why."},
-    },
-)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=PROBLEMS)
 
 
 @router.post("", status_code=202, response_model=JobBody, openapi_extra=FORM_DOCUMENTATION)
 async def post_job(
     request: Request,
     response: Response,
-    context: Context,
+    context: JobsWrite,
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
     prefer: Annotated[str | None, Header(description="wait=SECONDS")] = None,
 ) -> JobBody:
@@ -54,7 +47,7 @@ async def post_job(
 
 @router.get("")
 def get_jobs(
-    context: Context,
+    context: JobsRead,
     status: Annotated[JobStatus | None, Query(description="Only jobs in this state.")] = None,
     page_size: Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE)] = DEFAULT_PAGE_SIZE,
     page_token: Annotated[str | None, Query(max_length=200)] = None,
@@ -71,7 +64,7 @@ def get_jobs(
 async def get_job(
     request: Request,
     response: Response,
-    context: Context,
+    context: JobsRead,
     job_id: JobId,
     wait: Annotated[
         float,
@@ -86,7 +79,7 @@ async def get_job(
 
 
 @router.delete("/{job_id}", status_code=204)
-def delete_job(context: Context, job_id: JobId) -> Response:
+def delete_job(context: JobsWrite, job_id: JobId) -> Response:
     """Delete a job with its video, features, activations and result.
 
     204: all of it is gone. 202: a worker still holds it and was told to stop; the job is out of
@@ -96,14 +89,14 @@ def delete_job(context: Context, job_id: JobId) -> Response:
 
 
 @router.post("/{job_id}/cancel", status_code=202)
-def cancel_job(context: Context, job_id: JobId) -> JobBody:
+def cancel_job(context: JobsWrite, job_id: JobId) -> JobBody:
     """Stop a job; canceling a canceled one is no error. A canceled job never succeeds."""
     return JobBody.of(commands.request_cancel(context.core, job_id))
 
 
 @router.get("/{job_id}/result", response_class=Response)
 def get_result(
-    context: Context,
+    context: JobsRead,
     job_id: JobId,
     result_format: Annotated[
         ResultFormat | None, Query(alias="format", description="Goes before the Accept header.")
@@ -117,7 +110,7 @@ def get_result(
 
 
 @router.get("/{job_id}/activations", response_class=Response)
-def get_activations(context: Context, job_id: JobId) -> Response:
+def get_activations(context: JobsRead, job_id: JobId) -> Response:
     """Fetch the class activations behind a result: the evidence."""
     content = commands.get_activations(context.core, job_id)
     return Response(content, media_type="application/json")

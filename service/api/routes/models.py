@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from service.api.deps import Context
+from service.api.deps import JobsRead
 from service.api.schemas import ModelBody, ModelList
 from service.cards import ModelSummary, find_model, list_models
 from service.errors import UnknownModel
@@ -11,7 +11,7 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
 @router.get("")
-def get_models(context: Context) -> ModelList:
+def get_models(context: JobsRead) -> ModelList:
     """List the installed models, bundled and own."""
     folders = context.settings.model_folders
     try:

@@ -1,0 +1,7 @@
+"""/v1/batches: many videos at once."""
+
+from fastapi import APIRouter
+
+from service.api.schemas import PROBLEMS
+
+router = APIRouter(prefix="/v1/batches", tags=["batches"], responses=PROBLEMS)

@@ -1,0 +1,7 @@
+"""/docs: the interface, for people."""
+
+from fastapi import APIRouter
+
+from service.api.schemas import PROBLEMS
+
+router = APIRouter(tags=["documentation"], responses=PROBLEMS)

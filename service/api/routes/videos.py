@@ -1,0 +1,7 @@
+"""/v1/videos: videos, their bytes and thumbnails."""
+
+from fastapi import APIRouter
+
+from service.api.schemas import PROBLEMS
+
+router = APIRouter(prefix="/v1/videos", tags=["videos"], responses=PROBLEMS)

