@@ -345,7 +345,8 @@ def _mapped_errors(address: WebAddress) -> Iterator[None]:
         message = f"{address.authority} did not answer in time."
         raise UrlUnreachable(message, passing=True) from error
     except httpcore2.ConnectError as error:
-        if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+        # The pool cuts the chain of causes, but the first error is this one's argument.
+        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args):
             message = f"The certificate of {address.authority} is not trusted."
             raise UrlUnreachable(message) from error
         message = f"{address.authority} cannot be reached."

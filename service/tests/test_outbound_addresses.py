@@ -19,7 +19,7 @@ PUBLIC = OutboundPolicy()
 CLOSED = OutboundPolicy(allow_private=True)
 
 NEVER = [
-    "0.0.0.0",
+    "0.0.0.0",  # noqa: S104 - to be refused
     "0.1.2.3",
     "169.254.169.254",
     "192.0.0.192",
@@ -197,9 +197,11 @@ def test_the_shown_address_hides_the_query():
     assert address.shown == "https://example.com/a.mp4"
 
 
-@pytest.mark.parametrize(
-    "location", [url for url in REFUSED if "://" in url and url[7:8] not in ("", "/")]
-)
+# Without a host, a location leads back to where it came from.
+ELSEWHERE = [url for url in REFUSED if "://" in url and not url.endswith(("://", ":///a.mp4"))]
+
+
+@pytest.mark.parametrize("location", ELSEWHERE)
 def test_redirects_to_refused_urls_are_refused(location):
     with pytest.raises(UrlRefused):
         WebAddress("http", "example.com", 80, b"/").joined(location, PUBLIC)
