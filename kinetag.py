@@ -25,9 +25,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "demo": ("workers.cli", "Draw a video, run the whole service on it, compare with the truth."),
     "up": ("workers.cli", "Run API, worker, sweeper and broker on this machine."),
+    "batch": ("workers.batch_cli", "Find timed actions in whole folders, resumable."),
     "api": ("service.cli", "Run the HTTP API alone."),
     "worker": ("workers.cli", "Run one worker for one device."),
     "sweeper": ("workers.cli", "Run the process that recovers leases and relays hints."),
+    "keys": ("service.keys_cli", "Make, list and revoke API keys."),
+    "backup": ("service.operations_cli", "Copy everything the service stores, while it runs."),
+    "restore": ("service.operations_cli", "Put a backup in place."),
+    "upgrade": ("service.operations_cli", "Bring the database to this version, copied before."),
 }
 
 

@@ -3,6 +3,7 @@
 Exit status: 0 all good, 1 the service could not start or go on, 2 wrong usage.
 """
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -124,8 +125,13 @@ def worker(
     device: DeviceOption = "auto",
     threads: ThreadsOption = 0,
     slot: SlotOption = 0,
+    nice: Annotated[
+        int, typer.Option(min=0, max=19, help="Let other processes of this machine go first.")
+    ] = 0,
 ) -> None:
     """Run one worker for one device, or for one of several slots of it."""
+    # What it starts inherits it.
+    os.nice(nice)
     with _one_sentence():
         settings = _prepare(data_dir=data)
         options = WorkerOptions(device, threads, slot)

@@ -31,6 +31,8 @@ BACKLOG = 128
 API_STOP_SECONDS = 6.0
 SWEEPER_STOP_SECONDS = 5.0
 READY_FILE = "up.json"
+WORKER_NICENESS = 10
+"""Computing takes every core; answers must not wait for it."""
 
 _log = structlog.get_logger(__name__)
 
@@ -133,7 +135,8 @@ class Up:
         if not self._await_ready():
             return
         for name, arguments in self._workers():
-            self._add(name, (*program, "worker", *arguments), STOP_SECONDS + 1)
+            command = (*program, "worker", "--nice", str(WORKER_NICENESS), *arguments)
+            self._add(name, command, STOP_SECONDS + 1)
         self._add("sweeper", (*program, "sweeper"), SWEEPER_STOP_SECONDS)
         self._write_ready_file()
         self._announce(self._url)
