@@ -29,6 +29,7 @@
     │   ├── VideoInUse            video_in_use
     │   ├── RateLimited           rate_limited
     │   ├── JobQuotaExceeded      quota_jobs
+    │   ├── UploadQuotaExceeded   quota_uploads
     │   ├── UploadTimeout         upload_timeout
     │   ├── EmptyUpload           empty_video
     │   ├── LengthRequired        length_required
@@ -45,6 +46,10 @@
     ├── UrlUnreachable        somebody else's server: url_unreachable
     ├── LeaseLost             a worker that was replaced: drop the work, lease_lost
     ├── ConfigurationError    the operator, before anything runs: invalid_configuration
+    │   ├── SchemaNewer           schema_newer
+    │   ├── SchemaOlder           schema_older
+    │   ├── BackupDamaged         backup_damaged
+    │   └── DataFolderBusy        data_folder_busy
     └── OutageError           the operator, or time: retryable
         ├── DatabaseUnavailable   database_unavailable
         ├── StorageFull           disk_full
@@ -56,16 +61,23 @@
 that tells its reader what to do.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 
 class ServiceError(Exception):
-    """Anything the service refuses or cannot do; never raised itself."""
+    """Anything the service refuses or cannot do; never raised itself.
+
+    Attributes:
+        headers: that an HTTP answer must have beside the document.
+    """
 
     code: ClassVar[str] = "service_error"
     title: ClassVar[str] = "The service failed"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class RequestError(ServiceError):
@@ -90,6 +102,8 @@ class Unauthorized(RequestError):
     code: ClassVar[str] = "unauthorized"
     title: ClassVar[str] = "An API key is needed"
     status: ClassVar[int] = 401
+    # Source: RFC 9110, section 11.6.1: an answer 401 says how to authenticate.
+    headers = MappingProxyType({"WWW-Authenticate": 'Bearer realm="kinetag"'})
 
 
 class Forbidden(RequestError):
@@ -286,6 +300,15 @@ class JobQuotaExceeded(RequestError):
     retryable: ClassVar[bool] = True
 
 
+class UploadQuotaExceeded(RequestError):
+    """The tenant sends as many uploads at once as it may."""
+
+    code: ClassVar[str] = "quota_uploads"
+    title: ClassVar[str] = "Too many uploads at once"
+    status: ClassVar[int] = 429
+    retryable: ClassVar[bool] = True
+
+
 class UploadTimeout(RequestError):
     """The body stopped arriving."""
 
@@ -423,6 +446,34 @@ class ConfigurationError(ServiceError):
 
     code: ClassVar[str] = "invalid_configuration"
     title: ClassVar[str] = "The configuration cannot be used"
+
+
+class SchemaNewer(ConfigurationError):
+    """A newer Kinetag has made the database."""
+
+    code: ClassVar[str] = "schema_newer"
+    title: ClassVar[str] = "The database is of a newer version"
+
+
+class SchemaOlder(ConfigurationError):
+    """The database has to be upgraded first."""
+
+    code: ClassVar[str] = "schema_older"
+    title: ClassVar[str] = "The database is of an older version"
+
+
+class BackupDamaged(ConfigurationError):
+    """What is to be restored is not what was backed up."""
+
+    code: ClassVar[str] = "backup_damaged"
+    title: ClassVar[str] = "The backup is damaged"
+
+
+class DataFolderBusy(ConfigurationError):
+    """A running service uses the data folder."""
+
+    code: ClassVar[str] = "data_folder_busy"
+    title: ClassVar[str] = "The data folder is in use"
 
 
 class OutageError(ServiceError):

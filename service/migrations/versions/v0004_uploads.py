@@ -31,12 +31,12 @@ def upgrade() -> None:
         sa.Column("expires_at", MOMENT, nullable=False),
         sa.Column("completed_at", MOMENT, nullable=True),
         sa.CheckConstraint(
-            "offset_bytes >= 0 AND offset_bytes <= length_bytes", name="ck_uploads_offset"
+            "offset_bytes >= 0 AND offset_bytes <= length_bytes", name=op.f("ck_uploads_offset")
         ),
-        sa.CheckConstraint("length_bytes >= 1", name="ck_uploads_length"),
-        sa.CheckConstraint("(lock_token IS NULL) = (lock_until IS NULL)", name="ck_uploads_lock"),
+        sa.CheckConstraint("length_bytes >= 1", name=op.f("ck_uploads_length")),
+        sa.CheckConstraint("(lock_token IS NULL) = (lock_until IS NULL)", name=op.f("ck_uploads_lock")),
         sa.CheckConstraint(
-            "completed_at IS NULL OR offset_bytes = length_bytes", name="ck_uploads_completed"
+            "completed_at IS NULL OR offset_bytes = length_bytes", name=op.f("ck_uploads_completed")
         ),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="fk_uploads_tenant_id"),
         sa.PrimaryKeyConstraint("id", name="pk_uploads"),

@@ -1,0 +1,1 @@
+"""How videos get in: resumable uploads, files of the server's own folders, names."""
