@@ -49,8 +49,8 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 takes a free one.")
     allow_public_bind: bool = Field(
         False,
-        description="Permit an address that other machines reach. There are no API keys yet: "
-        "only inside a container network or behind a proxy that authenticates.",
+        description="Permit an address that other machines reach although no keys are required: "
+        "only inside a closed network or behind a proxy that authenticates.",
     )
     allowed_hosts: WORDS = Field(
         ("localhost", "127.0.0.1", "::1"),
@@ -90,10 +90,18 @@ class Settings(BaseSettings):
     quota_requests_per_second: float | None = Field(
         None, gt=0, description="Requests a tenant may send to one API process; unset: no limit."
     )
+    quota_uploads: int | None = Field(
+        None, ge=1, description="Uploads a tenant may send to one API process at once; unset: all."
+    )
     storage_url: str | None = Field(
         None,
         description="Where videos and results lie: s3://BUCKET/PREFIX, gs:// or az://; unset: the "
         "data folder.",
+    )
+    storage_endpoint: str | None = Field(
+        None,
+        description="Address of a storage that speaks S3 but is not Amazon's, such as "
+        "https://minio.example:9000.",
     )
     webhook_attempts: int = Field(
         10, ge=1, description="Tries of one webhook delivery before it is given up."
@@ -130,7 +138,14 @@ class Settings(BaseSettings):
             return tuple(word.strip() for word in value.split(",") if word.strip())
         return value
 
-    @field_validator("broker_url", "database_url", "storage_url", "require_keys", mode="before")
+    @field_validator(
+        "broker_url",
+        "database_url",
+        "storage_url",
+        "storage_endpoint",
+        "require_keys",
+        mode="before",
+    )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
@@ -196,22 +211,36 @@ def load_settings(**overrides: object) -> Settings:
         raise ConfigurationError(message) from error
 
 
-def require_private_bind(settings: Settings, host: str) -> None:
-    """Refuse to listen where other machines reach the API, as long as there are no keys.
+def keys_required(settings: Settings) -> bool:
+    """Say whether a request needs an API key: as set, or else where other machines reach it."""
+    if settings.require_keys is not None:
+        return settings.require_keys
+    return not is_loopback(settings.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def settled_for_host(settings: Settings, host: str) -> Settings:
+    """Return the settings for listening on an address; if others reach it, keys are required.
 
     Raises:
-        ConfigurationError: the address is public and was not explicitly permitted.
+        ConfigurationError: others reach it, and the settings say that nobody needs a key.
     """
-    if settings.allow_public_bind or host == "localhost":
-        return
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        message = (
-            f"Listening on {host} would let anybody on the network read and delete videos, and "
-            "this release has no API keys yet. Use 127.0.0.1, or set KINETAG_ALLOW_PUBLIC_BIND=1 "
-            "inside a closed container network or behind a proxy that authenticates."
-        )
-        raise ConfigurationError(message)
+    settled = settings.model_copy(update={"host": host})
+    if keys_required(settled) or is_loopback(host) or settings.allow_public_bind:
+        return settled
+    message = (
+        f"Listening on {host} without API keys would let anybody on the network read and delete "
+        "videos. Leave KINETAG_REQUIRE_KEYS unset and make a key with kinetag keys create, use "
+        "127.0.0.1, or set KINETAG_ALLOW_PUBLIC_BIND=1 inside a closed network or behind a proxy "
+        "that authenticates."
+    )
+    raise ConfigurationError(message)

@@ -6,7 +6,6 @@ disk, or the object storage has confirmed it. The local store is here, the other
 """
 
 import errno
-import json
 import os
 import shutil
 import tempfile
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import obstore
 from obstore.store import LocalStore
@@ -29,6 +28,7 @@ from service.storage_base import (
     checked_key,
     mapped_storage_errors,
 )
+from service.storage_remote import open_remote
 
 __all__ = [
     "FULL_ERRORS",
@@ -135,8 +135,14 @@ class LocalBlobStore:
 
 
 def open_blobs(settings: Settings) -> BlobStore:
-    """Return the blob store of a deployment."""
-    return LocalBlobStore(settings.data_dir)
+    """Return the blob store of a deployment.
+
+    Raises:
+        ConfigurationError: the storage's address cannot be used.
+    """
+    if settings.storage_url is None:
+        return LocalBlobStore(settings.data_dir)
+    return open_remote(settings.storage_url, settings.storage_endpoint, settings.temporary_folder)
 
 
 def video_key(video_id: str) -> str:
@@ -149,15 +155,20 @@ def results_prefix(job_id: str) -> str:
     return f"results/{job_id}"
 
 
-def store_activations(blobs: BlobStore, job_id: str, activations: dict[str, Any]) -> str:
-    """Store a job's activations under a fresh key, so that no late worker overwrites another's.
+def store_activations(blobs: BlobStore, job_id: str, evidence: bytes) -> str:
+    """Store a job's evidence under a fresh key, so that no late worker overwrites another's.
+
+    Args:
+        blobs: where to.
+        job_id: whose.
+        evidence: as `models.evidence_file.write_evidence` makes it. Releases before it stored
+            JSON under keys that end in ``.json``.
 
     Returns:
         The key, to be handed to `TaskQueue.complete_join`, or deleted when that is refused.
     """
-    key = f"{results_prefix(job_id)}/{new_id('activations')}.json"
-    text = json.dumps(activations, separators=(",", ":"), allow_nan=False)
-    blobs.put_bytes(key, text.encode())
+    key = f"{results_prefix(job_id)}/{new_id('activations')}.npz"
+    blobs.put_bytes(key, evidence)
     return key
 
 

@@ -18,6 +18,7 @@ from service.errors import SchemaNewer, SchemaOlder
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 COPIES_FOLDER = "before-upgrade"
+KEPT_COPIES = 2
 
 _log = structlog.get_logger(__name__)
 
@@ -41,14 +42,24 @@ def present_revision(connection: Connection) -> str | None:
         SchemaNewer: it is none that this program knows.
     """
     revision = MigrationContext.configure(connection).get_current_revision()
-    known = {one.revision for one in ScriptDirectory.from_config(migration_config()).walk_revisions()}
-    if revision is not None and revision not in known:
+    if revision is not None:
+        require_known(revision)
+    return revision
+
+
+def require_known(revision: str) -> None:
+    """Refuse a schema that this program does not know.
+
+    Raises:
+        SchemaNewer: so it is.
+    """
+    scripts = ScriptDirectory.from_config(migration_config())
+    if revision not in {one.revision for one in scripts.walk_revisions()}:
         message = (
             f"The database has the schema {revision} of a newer Kinetag; start that one, or "
             "restore the copy that was made before its upgrade."
         )
         raise SchemaNewer(message)
-    return revision
 
 
 def require_newest(engine: Engine) -> None:
@@ -74,7 +85,14 @@ def copy_before_upgrade(engine: Engine, revision: str) -> Path:
     copy.unlink(missing_ok=True)
     copy_sqlite(engine, copy)
     _log.info("database_copied", revision=revision, copy=str(copy))
+    # They hold what users have deleted since.
+    for old in sorted(copy.parent.glob(f"{database.stem}-*.db"), key=_age_order)[:-KEPT_COPIES]:
+        old.unlink(missing_ok=True)
     return copy
+
+
+def _age_order(copy: Path) -> str:
+    return copy.stem.rpartition("-")[2]
 
 
 def copy_sqlite(engine: Engine, target: Path) -> None:

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 import sqlalchemy
 import structlog
 from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Engine, event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -24,6 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from service.errors import ConfigurationError, DatabaseUnavailable
+from service.jobs import schema
 
 SAFE_SQLITE = (3, 51, 3)
 """Source: sqlite.org/wal.html, "The WAL-Reset Bug": fixed in 3.51.3."""
@@ -36,7 +36,6 @@ MIGRATION_LOCK = 0x6B696E65
 """Key of the PostgreSQL advisory lock; any constant nobody else uses."""
 
 READ_ONLY = "kinetag_read_only"
-MIGRATIONS = Path(__file__).parents[1] / "migrations"
 WAL_SWITCH_ATTEMPTS = 200
 WAL_SWITCH_PAUSE_SECONDS = 0.02
 
@@ -219,20 +218,30 @@ def mapped_errors() -> Iterator[None]:
         raise
 
 
-def migrate(engine: Engine) -> None:
+def migrate(engine: Engine) -> Path | None:
     """Bring the schema to the newest version; safe when several processes start together.
+
+    Returns:
+        The copy that was made of an SQLite database before its schema changed, if it did.
 
     Raises:
         DatabaseUnavailable: the database did not answer in time.
+        SchemaNewer: a newer program has made the database.
     """
-    configuration = Config()
-    configuration.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    copy = None
+    configuration = schema.migration_config()
     with mapped_errors(), _migrating(engine) as connection:
         if engine.dialect.name == "postgresql":
             lock = sqlalchemy.func.pg_advisory_xact_lock(MIGRATION_LOCK)
             connection.execute(select(lock))
+        present = schema.present_revision(connection)
+        if present == schema.newest_revision():
+            return None
+        if present is not None and engine.dialect.name == "sqlite":
+            copy = schema.copy_before_upgrade(engine, present)
         configuration.attributes["connection"] = connection
         command.upgrade(configuration, "head")
+    return copy
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Fixtures of the service's tests: databases, a clock that is set by hand, an API over HTTP."""
 
 import json
-import os
 import shutil
 import threading
 import time
@@ -31,7 +30,6 @@ from service.storage import LocalBlobStore, video_key
 for module in sorted(Path(__file__).parents[1].glob("*/records.py")):
     import_module(f"service.{module.parent.name}.records")
 
-POSTGRES_URL = os.environ.get("KINETAG_TEST_POSTGRES_URL", "")
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 LEASE_SECONDS = 60.0
 CLASSES = ("walk", "run", "fall")
@@ -55,11 +53,6 @@ def clock():
     return HandClock()
 
 
-@pytest.fixture
-def postgres_url():
-    return POSTGRES_URL
-
-
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory):
     """A database file with the newest schema, to be copied: migrating costs many syncs."""
@@ -70,16 +63,31 @@ def migrated_sqlite(tmp_path_factory):
     return path
 
 
-# Everything about jobs is tested on both kinds of database wherever a PostgreSQL is at hand.
-@pytest.fixture(params=["sqlite", "postgresql"] if POSTGRES_URL else ["sqlite"])
+@pytest.fixture(scope="session")
+def postgres_url(postgres_server):
+    """The address of a database with the newest schema, shared by all tests."""
+    url = postgres_server("tests")
+    engine = create_engine_for(url)
+    migrate(engine)
+    engine.dispose()
+    return url
+
+
+def emptied_postgres(url):
+    """Return an engine for a database as it was after its migration."""
+    engine = create_engine_for(url)
+    tables = ", ".join(name for name in Record.metadata.tables if name != "tenants")
+    with transaction(engine) as session:
+        session.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+        session.execute(text("DELETE FROM tenants WHERE id <> 'default'"))
+    return engine
+
+
+# Everything about jobs is tested on both kinds of database; see REQUIRE_POSTGRES in conftest.py.
+@pytest.fixture(params=["sqlite", "postgresql"])
 def engine(request, tmp_path, migrated_sqlite):
     if request.param == "postgresql":
-        engine = create_engine_for(POSTGRES_URL)
-        migrate(engine)
-        tables = ", ".join(name for name in Record.metadata.tables if name != "tenants")
-        with transaction(engine) as session:
-            session.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
-            session.execute(text("DELETE FROM tenants WHERE id <> 'default'"))
+        engine = emptied_postgres(request.getfixturevalue("postgres_url"))
     else:
         shutil.copy(migrated_sqlite, tmp_path / "jobs.db")
         engine = create_engine_for(f"sqlite:///{tmp_path / 'jobs.db'}")

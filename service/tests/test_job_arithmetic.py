@@ -12,7 +12,8 @@ from service.jobs.lifecycle import Plan
 from service.jobs.queue import MAX_ATTEMPTS
 from service.jobs.records import DeclineRecord, EventRecord, JobRecord, TaskRecord
 from service.jobs.removal import purge_job
-from service.jobs.store import MIGRATIONS, create_engine_for, migrate, reading, transaction
+from service.jobs.schema import MIGRATIONS
+from service.jobs.store import create_engine_for, migrate, reading, transaction
 
 LEASE = 60.0
 BF16 = {"precision": "bf16", "cpu": "AVX512"}

@@ -25,8 +25,6 @@ migrate(create_engine_for(sys.argv[1]))
 
 
 def test_postgresql_is_covered(postgres_url):
-    if not postgres_url:
-        pytest.skip("KINETAG_TEST_POSTGRES_URL names no PostgreSQL server: only SQLite is tested")
     engine = create_engine_for(postgres_url)
     assert (engine.dialect.name, engine.driver) == ("postgresql", "psycopg")
     assert isinstance(store_module.clock_for(engine), store_module.DatabaseClock)
