@@ -3,24 +3,34 @@
 import errno
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from models.errors import DiskFull
 
+KEPT_NAME_LENGTH = 40
+"""Of the temporary file's name: the whole one may be as long as file systems allow already."""
 
-def write_bytes_atomic(path: Path, content: bytes) -> None:
-    """Write a whole file: temporary file beside it, fsync, rename, fsync of the folder.
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a file to be written in parts: a temporary one beside ``path``, renamed at the end.
+
+    It is synced before the rename and its folder after it; an error inside leaves nothing behind.
 
     Raises:
         DiskFull: no space is left on the device, or the quota is used up.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        prefix = f".{path.name[:KEPT_NAME_LENGTH]}."
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=prefix)
         temporary = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.chmod(0o644)
@@ -38,6 +48,16 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
             message = f"The disk holding {path.parent} is full; free some space and try again."
             raise DiskFull(message) from error
         raise
+
+
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Write a whole file: temporary file beside it, fsync, rename, fsync of the folder.
+
+    Raises:
+        DiskFull: no space is left on the device, or the quota is used up.
+    """
+    with atomic_file(path) as file:
+        file.write(content)
 
 
 def write_text_atomic(path: Path, content: str) -> None:

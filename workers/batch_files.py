@@ -1,0 +1,236 @@
+"""Which files a batch takes, and what each is called: walking, lists, patterns, names.
+
+An item's name is its path below the folder that was given, made printable and reversible: bytes
+that are no printable text stand as ``%XX``. Results are filed under it, and tables show it.
+"""
+
+import fnmatch
+import glob
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+from service.errors import InvalidRequest
+
+VIDEO_PATTERNS = (
+    "*.mp4", "*.m4v", "*.mov", "*.3gp", "*.3g2", "*.mkv", "*.webm", "*.avi", "*.ts", "*.m2ts",
+    "*.mts", "*.mpg", "*.mpeg", "*.vob", "*.flv",
+)  # fmt: skip
+"""Usual endings of the containers that `models.decode_formats` opens."""
+
+RESULT_ENDING = ".json"
+MAX_NAME_BYTES = 255
+"""Of one component; the limit of the usual file systems."""
+
+HASH_BLOCK_BYTES = 1 << 20
+LONG_NAME_MARK = "%~"
+KEPT_BYTES_OF_LONG_NAME = 150
+NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class FileItem:
+    """One file of a batch.
+
+    Attributes:
+        name: reversible and printable, unique in the batch; components joined by ``/``.
+        path: where it lies.
+    """
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What tells a file from a later one in its place, as far as no byte is read."""
+
+    size_bytes: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: Path) -> "FileState":
+        """Look at a file.
+
+        Raises:
+            OSError: it is gone, or is no regular file.
+        """
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            message = "not a file"
+            raise OSError(message)
+        return cls(found.st_size, found.st_mtime_ns, found.st_ino)
+
+    def is_old(self, now_seconds: float, seconds: float) -> bool:
+        """Tell whether the last change lies far enough back to show in a later ``mtime``."""
+        return now_seconds - self.mtime_ns / NANOSECONDS > seconds
+
+
+@dataclass(frozen=True, slots=True)
+class FileChoice:
+    """What the command line asked for.
+
+    Attributes:
+        inputs: folders, files, or patterns with ``*``.
+        lists: files with one path per line.
+        patterns: names of files that are taken from folders; empty takes the usual ones.
+        left_out: a folder that is never walked into: the output's.
+    """
+
+    inputs: tuple[str, ...]
+    lists: tuple[Path, ...] = ()
+    patterns: tuple[str, ...] = ()
+    left_out: Path | None = None
+
+
+def printable_name(relative: str) -> str:
+    """Return a path below a folder as an item's name; `original_path` takes it back.
+
+    What is not printable, ``%`` itself, and bytes that are no UTF-8 become ``%XX`` of each byte.
+    The dot of a folder that is called like a result is written so too: results never collide.
+    """
+    *folders, last = relative.split("/")
+    names = [_printable(folder) for folder in folders]
+    names = [
+        name.removesuffix(RESULT_ENDING) + "%2Ejson" if name.endswith(RESULT_ENDING) else name
+        for name in names
+    ]
+    return "/".join([*names, _printable(last)])
+
+
+def original_path(name: str) -> str:
+    """Return the path that `printable_name` made a name of."""
+    return os.fsdecode(unquote_to_bytes(name))
+
+
+def result_path(folder: Path, name: str) -> Path:
+    """Return where the result of an item of this name is filed; no two names share one.
+
+    A component that is too long for a file system is cut and ends in a hash of the whole.
+    """
+    *folders, last = name.split("/")
+    parts = [_short(part, "") for part in folders]
+    return folder.joinpath(*parts, _short(last, RESULT_ENDING) + RESULT_ENDING)
+
+
+def find_files(choice: FileChoice) -> list[FileItem]:
+    """Return the chosen files, each once, by name.
+
+    Symbolic links to files are followed, links to folders are not; hidden files and folders are
+    left out, because copying programs write there first.
+
+    Raises:
+        InvalidRequest: an input is not there, or two inputs would give two files one name.
+    """
+    found: dict[str, FileItem] = {}
+    for item in _candidates(choice):
+        known = found.setdefault(item.name, item)
+        if known.path != item.path:
+            message = f"Two inputs hold a file {item.name}; give their common folder instead."
+            raise InvalidRequest(message)
+    return [found[name] for name in sorted(found)]
+
+
+def hash_file(path: Path, should_stop: Callable[[], bool]) -> str | None:
+    """Return the sha256 of a file's bytes; None when told to stop.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(HASH_BLOCK_BYTES):
+            if should_stop():
+                return None
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _printable(part: str) -> str:
+    return "".join(
+        one
+        if one.isprintable() and one != "%"
+        else "".join(f"%{byte:02X}" for byte in os.fsencode(one))
+        for one in part
+    )
+
+
+def _short(part: str, ending: str) -> str:
+    content = part.encode()
+    if len(content) + len(ending) <= MAX_NAME_BYTES:
+        return part
+    digest = hashlib.sha256(content).hexdigest()
+    kept = content[:KEPT_BYTES_OF_LONG_NAME].decode(errors="ignore")
+    return f"{kept}{LONG_NAME_MARK}{digest}"
+
+
+def _candidates(choice: FileChoice) -> Iterator[FileItem]:
+    folders = [one for one in choice.inputs if Path(one).is_dir()]
+    for text in choice.inputs:
+        if Path(text).is_dir():
+            prefix = f"{Path(text).resolve().name}/" if len(folders) > 1 else ""
+            yield from _below(Path(text), prefix, choice)
+        elif Path(text).is_file():
+            yield _listed(Path(text), Path(text).parent)
+        elif glob.has_magic(text):
+            for path in sorted(glob.glob(text, recursive=True)):  # noqa: PTH207 - any root
+                if Path(path).is_file():
+                    yield _listed(Path(path), Path())
+        else:
+            message = f"There is no file or folder {_printable(text)}."
+            raise InvalidRequest(message)
+    for one in choice.lists:
+        for path in _lines(one):
+            yield _listed(one.parent / path, one.parent)
+
+
+def _below(root: Path, prefix: str, choice: FileChoice) -> Iterator[FileItem]:
+    left_out = choice.left_out.resolve() if choice.left_out is not None else None
+    patterns = choice.patterns or VIDEO_PATTERNS
+    for folder, folders, files in os.walk(root):
+        here = Path(folder)
+        folders[:] = [
+            one
+            for one in folders
+            if not one.startswith(".") and (left_out is None or (here / one).resolve() != left_out)
+        ]
+        for name in files:
+            if is_wanted(name, patterns):
+                path = here / name
+                relative = path.relative_to(root).as_posix()
+                yield FileItem(printable_name(prefix + relative), path)
+
+
+def is_wanted(name: str, patterns: Sequence[str]) -> bool:
+    """Tell whether a file of this name is taken; case does not count."""
+    if name.startswith("."):
+        return False
+    return any(fnmatch.fnmatchcase(name.lower(), one.lower()) for one in patterns)
+
+
+def _listed(path: Path, base: Path) -> FileItem:
+    """Name a file that was given by itself: below its base, or by its whole path."""
+    absolute = os.path.abspath(path)  # noqa: PTH100 - resolves ".." by text, keeps links
+    below = os.path.abspath(base)  # noqa: PTH100 - as above
+    if absolute.startswith(f"{below.rstrip('/')}/"):
+        relative = absolute[len(below.rstrip("/")) + 1 :]
+        return FileItem(printable_name(relative), path)
+    # The first slash stands as %2F: a whole path never equals one below a folder.
+    return FileItem("%2F" + printable_name(absolute.lstrip("/")), path)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        message = f"The list {path} cannot be read: {error.strerror}."
+        raise InvalidRequest(message) from error
+    for line in content.split(b"\0" if b"\0" in content else b"\n"):
+        text = line.rstrip(b"\r")
+        if text and not text.startswith(b"#"):
+            yield os.fsdecode(text)
