@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Row, Select, String, cast, func, select
+from sqlalchemy import BigInteger, ColumnElement, Row, Select, String, cast, exists, func, select
 from sqlalchemy.orm import Session
 
 from service.jobs.commands import JobCore
@@ -83,22 +83,22 @@ class IdOrder:
 
     position: int
     clock: Callable[[], float] = time.monotonic
+    _settled: int = 0
     _gap_until: int | None = None
     _gap_next: int = 0
     _gap_noticed: float = 0.0
 
     def admit(self, ids: Sequence[int], oldest: int) -> int:
-        """Return how many of the ascending ids, all above the position, are final."""
-        settled = self._settled_until(oldest)
+        """Return how many of the ascending ids, the lowest above the position, are final."""
+        self._settle(oldest)
         admitted = 0
         for number in ids:
-            if number > settled:
-                self.position = max(self.position, settled)
+            if number > self._settled:
+                self.position = max(self.position, self._settled)
                 if number != self.position + 1:
                     break
             self.position = number
             admitted += 1
-        self.position = max(self.position, settled)
         return admitted
 
     def doubt(self, until: int, next_number: int) -> None:
@@ -111,14 +111,11 @@ class IdOrder:
         """Whether something may be missing."""
         return self._gap_until is not None
 
-    def _settled_until(self, oldest: int) -> int:
-        until = self._gap_until
-        if until is None:
-            return self.position
-        if oldest < self._gap_next and self.clock() - self._gap_noticed < GAP_SECONDS:
-            return self.position
-        self._gap_until = None
-        return until
+    def _settle(self, oldest: int) -> None:
+        if self._gap_until is None:
+            return
+        if oldest >= self._gap_next or self.clock() - self._gap_noticed >= GAP_SECONDS:
+            self._settled, self._gap_until = self._gap_until, None
 
 
 class EventTail:
@@ -197,6 +194,18 @@ def replay(
         statement = statement.where(EventRecord.job_id == job_id)
     rows = list(session.execute(statement))
     return visible(rows), rows[-1].id if len(rows) == limit else until
+
+
+def has_news(session: Session, job_id: str, after: int) -> bool:
+    """Return whether a job has an event that users see with an id above this one."""
+    statement = select(
+        exists().where(
+            EventRecord.job_id == job_id,
+            EventRecord.id > after,
+            EventRecord.type.in_(list(PUBLIC_DETAILS)),
+        )
+    )
+    return bool(session.execute(statement).scalar())
 
 
 def all_progress(session: Session) -> list[JobProgress]:
