@@ -106,6 +106,11 @@ class Settings(BaseSettings):
     webhook_attempts: int = Field(
         10, ge=1, description="Tries of one webhook delivery before it is given up."
     )
+    webhook_retry_seconds: float = Field(
+        5.0,
+        gt=0,
+        description="Wait after a delivery's first failure; each further one is six times as long.",
+    )
     webhook_timeout_seconds: float = Field(
         10.0, gt=0, description="How long a webhook's receiver may take to answer."
     )

@@ -1,0 +1,260 @@
+"""What users do with webhooks: make, look at, change, rotate, test, delete, read the log."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.orm import Session
+
+from service.errors import InvalidRequest, InvalidTransition, WebhookNotFound
+from service.jobs.commands import JobCore, visible_job
+from service.jobs.store import new_id, reading, transaction
+from service.outbound import OutboundPolicy, check_url
+from service.webhooks.events import Message, MessageType
+from service.webhooks.fanout import Receiver, host_of, insert_delivery
+from service.webhooks.records import DeliveryRecord, DeliveryStatus, WebhookRecord
+from service.webhooks.signing import new_secret
+
+MAX_WEBHOOKS = 50
+"""Per tenant: every event is matched against all of them."""
+
+ROTATION_SECONDS = 24 * 3600.0
+"""How long the previous secret signs beside the new one."""
+
+TEST_SENTENCE = "This is a test; nothing happened."
+
+
+@dataclass(frozen=True, slots=True)
+class NewWebhook:
+    """What a user asks for; None takes the default or, of labels and scores, all.
+
+    Attributes:
+        secret: the user's own, of the specified form.
+    """
+
+    url: str
+    events: list[str]
+    labels: list[str] | None = None
+    min_score: float | None = None
+    description: str | None = None
+    secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPage:
+    """Deliveries, newest first, and the token of the next page; None after the last."""
+
+    deliveries: list[DeliveryRecord]
+    next_page_token: str | None
+
+
+def create_webhook(core: JobCore, new: NewWebhook, policy: OutboundPolicy) -> WebhookRecord:
+    """Make a webhook.
+
+    Raises:
+        UrlRefused: its URL is not contacted.
+        InvalidRequest: there are too many already.
+    """
+    check_url(new.url, policy)
+    with transaction(core.engine) as session:
+        count = session.execute(select(func.count()).select_from(WebhookRecord)).scalar_one()
+        if count >= MAX_WEBHOOKS:
+            message = f"There are {count} webhooks already; delete one that is no longer used."
+            raise InvalidRequest(message)
+        webhook = WebhookRecord(
+            id=new_id("whk"),
+            tenant_id=core.tenant_id,
+            url=new.url,
+            description=new.description,
+            events=new.events,
+            labels=new.labels,
+            min_score=new.min_score,
+            secret=new.secret or new_secret(),
+            enabled=True,
+            created_at=core.clock.now(session),
+        )
+        session.add(webhook)
+        session.flush()
+        return webhook
+
+
+def list_webhooks(core: JobCore) -> list[WebhookRecord]:
+    """Return all webhooks, oldest first."""
+    with reading(core.engine) as session:
+        return list(session.execute(select(WebhookRecord).order_by(WebhookRecord.id)).scalars())
+
+
+def get_webhook(core: JobCore, webhook_id: str) -> WebhookRecord:
+    """Return a webhook.
+
+    Raises:
+        WebhookNotFound: there is none.
+    """
+    with reading(core.engine) as session:
+        return _webhook(session, webhook_id)
+
+
+def change_webhook(
+    core: JobCore, webhook_id: str, changes: Mapping[str, Any], policy: OutboundPolicy
+) -> WebhookRecord:
+    """Change some columns; enabling forgets past failures.
+
+    Args:
+        core: bound to the tenant.
+        webhook_id: which.
+        changes: names and values of url, events, labels, min_score, description or enabled.
+        policy: that a new URL has to satisfy.
+
+    Raises:
+        WebhookNotFound: there is none.
+        UrlRefused: the new URL is not contacted.
+    """
+    if "url" in changes:
+        check_url(changes["url"], policy)
+    with transaction(core.engine) as session:
+        webhook = _webhook(session, webhook_id)
+        for name, value in changes.items():
+            setattr(webhook, name, value)
+        if "enabled" in changes:
+            webhook.disabled_reason = None
+            webhook.failing_since = None
+        if "url" in changes:
+            session.execute(
+                update(DeliveryRecord)
+                .where(DeliveryRecord.webhook_id == webhook_id)
+                .values(host=host_of(webhook.url))
+                .execution_options(synchronize_session=False)
+            )
+        session.flush()
+        return webhook
+
+
+def rotate_secret(core: JobCore, webhook_id: str) -> WebhookRecord:
+    """Give a webhook a new secret; the old one signs as well for a day.
+
+    Raises:
+        WebhookNotFound: there is none.
+    """
+    with transaction(core.engine) as session:
+        webhook = _webhook(session, webhook_id)
+        until = core.clock.now(session) + timedelta(seconds=ROTATION_SECONDS)
+        webhook.previous_secret, webhook.previous_secret_until = webhook.secret, until
+        webhook.secret = new_secret()
+        return webhook
+
+
+def delete_webhook(core: JobCore, webhook_id: str) -> None:
+    """Delete a webhook and the log of its deliveries; what was not sent yet never is.
+
+    Raises:
+        WebhookNotFound: there is none.
+    """
+    with transaction(core.engine) as session:
+        session.delete(_webhook(session, webhook_id))
+
+
+def send_test(core: JobCore, webhook_id: str) -> DeliveryRecord:
+    """Queue a test message.
+
+    Raises:
+        WebhookNotFound: there is none.
+        InvalidTransition: it is disabled.
+    """
+    with transaction(core.engine) as session:
+        webhook = _webhook(session, webhook_id)
+        _require_enabled(webhook)
+        message = Message(MessageType.WEBHOOK_TEST, {"id": webhook.id, "message": TEST_SENTENCE})
+        return insert_delivery(
+            session,
+            Receiver.of_webhook(webhook),
+            message,
+            core.clock.now(session),
+            event_key=new_id("test"),
+            subject={},
+        )
+
+
+def list_deliveries(
+    core: JobCore,
+    *,
+    webhook_id: str | None = None,
+    job_id: str | None = None,
+    status: DeliveryStatus | None = None,
+    page_size: int,
+    page_token: str | None,
+) -> DeliveryPage:
+    """Return what was, or is to be, sent to a webhook or about a job, newest first.
+
+    Args:
+        core: bound to the tenant.
+        webhook_id: or the job's id, one of them.
+        job_id: or the webhook's.
+        status: only those.
+        page_size: at most so many.
+        page_token: of the page before.
+
+    Raises:
+        WebhookNotFound: there is no such webhook.
+        JobNotFound: there is no such job.
+    """
+    statement = select(DeliveryRecord).order_by(DeliveryRecord.id.desc()).limit(page_size + 1)
+    if status is not None:
+        statement = statement.where(DeliveryRecord.status == status)
+    if page_token is not None:
+        statement = statement.where(DeliveryRecord.id < page_token)
+    with reading(core.engine) as session:
+        found = list(session.execute(_about(session, statement, webhook_id, job_id)).scalars())
+    token = found[page_size - 1].id if len(found) > page_size else None
+    return DeliveryPage(found[:page_size], token)
+
+
+def resend(core: JobCore, delivery_id: str) -> DeliveryRecord:
+    """Send a message again, at once and under its old id, with all its tries anew.
+
+    Raises:
+        WebhookNotFound: there is no such delivery.
+        InvalidTransition: its webhook is disabled.
+    """
+    with transaction(core.engine) as session:
+        delivery = session.execute(
+            select(DeliveryRecord).where(DeliveryRecord.id == delivery_id).with_for_update()
+        ).scalar_one_or_none()
+        if delivery is None:
+            message = f"There is no delivery {delivery_id}; it may be too old."
+            raise WebhookNotFound(message)
+        if delivery.webhook_id is not None:
+            _require_enabled(_webhook(session, delivery.webhook_id))
+        delivery.status = DeliveryStatus.PENDING
+        delivery.next_attempt_at = core.clock.now(session)
+        delivery.completed_at = None
+        delivery.attempts = 0
+        # Whoever sends it at this moment may go on, but no longer decides what becomes of it.
+        delivery.token += 1
+        return delivery
+
+
+def _about(
+    session: Session,
+    statement: Select[DeliveryRecord],
+    webhook_id: str | None,
+    job_id: str | None,
+) -> Select[DeliveryRecord]:
+    if job_id is not None:
+        return statement.where(DeliveryRecord.job_id == visible_job(session, job_id).id)
+    return statement.where(DeliveryRecord.webhook_id == _webhook(session, webhook_id or "").id)
+
+
+def _webhook(session: Session, webhook_id: str) -> WebhookRecord:
+    webhook = session.get(WebhookRecord, webhook_id)
+    if webhook is None:
+        message = f"There is no webhook {webhook_id}; it may have been deleted."
+        raise WebhookNotFound(message)
+    return webhook
+
+
+def _require_enabled(webhook: WebhookRecord) -> None:
+    if not webhook.enabled:
+        message = 'The webhook is disabled; enable it first (PATCH with {"enabled": true}).'
+        raise InvalidTransition(message)
