@@ -7,7 +7,7 @@ Results go to stdout, everything for people to stderr. Exit status, the highest 
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -19,6 +19,7 @@ from models.errors import (
     PipelineError,
     WeightsError,
 )
+from models.overrides import LocalizeOverrides
 from models.speeds import SPEEDS
 
 EXIT_USAGE = 2
@@ -52,6 +53,7 @@ HomeOption = Annotated[
     ),
 ]
 DEFAULT_HOME = Path(typer.get_app_dir("kinetag"))
+OWN: dict[str, Any] = {"show_default": "the model's own"}
 
 
 @app.command()
@@ -66,8 +68,41 @@ def localize(  # noqa: PLR0913 - a command line's options are its parameters
         Literal["exact", "fast", "rgb-only"] | None,
         typer.Option(help="How features are made; docs/speeds.md. Default: the model's own."),
     ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Only segments of this label; repeat it for more.")
+    ] = None,
+    min_score: Annotated[
+        float, typer.Option(help="Only segments of at least this score, 0 to 1.")
+    ] = 0.0,
+    class_threshold: Annotated[
+        float | None,
+        typer.Option(help="Video score, 0 to 1, from which a class is looked for.", **OWN),
+    ] = None,
+    threshold: Annotated[
+        list[float] | None,
+        typer.Option(help="Cut level of the activations, 0 to 1; repeat it for more.", **OWN),
+    ] = None,
+    min_raw_score: Annotated[
+        float | None,
+        typer.Option(help="Segments with a lower raw score, -2 to 2, are dropped.", **OWN),
+    ] = None,
+    nms: Annotated[
+        Literal["hard", "soft", "soft_once", "contain"] | None,
+        typer.Option(help="How overlapping segments of one label are suppressed.", **OWN),
+    ] = None,
+    nms_threshold: Annotated[
+        float | None, typer.Option(help="Overlap, 0.01 to 1, from which they are.", **OWN)
+    ] = None,
+    nms_alpha: Annotated[
+        float | None, typer.Option(help="Of soft and soft_once, 0.01 to 10.", **OWN)
+    ] = None,
+    window_overlap: Annotated[
+        float | None,
+        typer.Option(help="Share, 0 to 0.9, that windows of a long video share.", **OWN),
+    ] = None,
     format_: Annotated[
-        Literal["native", "activitynet", "csv"], typer.Option("--format", help="Output format.")
+        Literal["native", "activitynet", "csv", "jsonl", "webvtt", "labelstudio", "fiftyone"],
+        typer.Option("--format", help="Output format; docs/formats.md."),
     ] = "native",
     output: Annotated[
         str, typer.Option(help="Folder for one file per input, or - for stdout.")
@@ -100,7 +135,19 @@ def localize(  # noqa: PLR0913 - a command line's options are its parameters
     if bool(files) == (features is not None):
         message = "give either video files or --features DIR"
         raise typer.BadParameter(message)
+    overrides = _overrides(
+        labels=label,
+        min_score=min_score,
+        class_threshold=class_threshold,
+        thresholds=threshold,
+        min_raw_score=min_raw_score,
+        nms={"kind": nms, "threshold": nms_threshold, "alpha": nms_alpha},
+        window_overlap=window_overlap,
+    )
     if features is not None:
+        if overrides != LocalizeOverrides():
+            message = "options that change a localization go with video files, not with --features"
+            raise typer.BadParameter(message)
         from models.commands.localize_features import (  # noqa: PLC0415 - loads torch
             FeatureOptions,
             run_localize_features,
@@ -117,6 +164,7 @@ def localize(  # noqa: PLR0913 - a command line's options are its parameters
         files=tuple(files or ()),
         model=model,
         speed=speed or "",
+        overrides=overrides,
         export=format_,
         output=None if output == "-" else Path(output),
         device=device,
@@ -132,6 +180,13 @@ def localize(  # noqa: PLR0913 - a command line's options are its parameters
         sys.stderr.write("interrupted\n")
         status = EXIT_INTERRUPTED
     raise typer.Exit(status)
+
+
+def _overrides(**options: object) -> LocalizeOverrides:
+    try:
+        return LocalizeOverrides.from_json(options)
+    except OptionInvalid as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 @app.command()

@@ -14,6 +14,7 @@ import signal
 import stat
 import subprocess
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -23,7 +24,7 @@ import numpy as np
 from models.decode_process import DecodeChild, start_child
 from models.decode_protocol import (
     BYTES_PER_PIXEL,
-    LOCATE_BATCH,
+    BYTES_PER_TICK,
     OUT_OF_MEMORY_EXIT,
     ChannelClosed,
     DecodeLimits,
@@ -46,6 +47,7 @@ from models.errors import (
     VideoTooLarge,
     VideoTooLong,
 )
+from models.presentation import PresentationTimes
 from models.timegrid import TimeGrid
 from models.types import ByteArray, DoubleArray, IntArray, MediaWarning, VideoFacts
 
@@ -55,6 +57,8 @@ HASH_BLOCK_BYTES = 1 << 20
 MAX_SENTENCE_LENGTH = 500
 EXIT_SECONDS = 5.0
 FIRST_FPS = 25.0
+MAX_TIME_BASE = 2**31 - 1  # of numerator and denominator: FFmpeg's rationals are 32-bit
+CLOCK_TOLERANCE = 1e-9
 ERRORS: dict[str, type[PipelineError]] = {
     kind.code: kind
     for kind in (
@@ -170,18 +174,36 @@ class VideoSource:
             done += self._read_batch(start_frame + done, frames[done:])
         return frames
 
+    def presentation_times(self) -> PresentationTimes:
+        """Return when each source frame, in presentation order, is on screen."""
+        parts: list[IntArray] = []
+        left, base = self.facts.num_source_frames, Fraction(0)
+        while left > 0:
+            start = self.facts.num_source_frames - left
+            answer = self._ask({"ask": "times", "start": start})
+            assert self._child is not None  # noqa: S101 - narrows the type; asking needs it
+            room = min(left, len(self._child.shared) // BYTES_PER_TICK)
+            count = _checked_int(answer.get("count"), 1, room, self._distrust)
+            # A copy, since the child could still change what it wrote.
+            parts.append(np.frombuffer(self._child.shared, np.int64, count).copy())
+            try:
+                numerator, denominator = answer["time_base"]
+                base = Fraction(
+                    _ranged(numerator, 1, MAX_TIME_BASE), _ranged(denominator, 1, MAX_TIME_BASE)
+                )
+            except (KeyError, TypeError, ValueError):
+                self._distrust()
+            left -= count
+        ticks = np.concatenate(parts)
+        last_seconds = float(ticks[-1]) * float(base)
+        in_order = ticks[0] == 0 and bool((ticks[1:] >= ticks[:-1]).all())
+        if not in_order or last_seconds > self.facts.duration_seconds * (1 + CLOCK_TOLERANCE):
+            self._distrust()
+        return PresentationTimes(base, ticks)
+
     def source_frame_at(self, seconds: DoubleArray) -> IntArray:
         """Return int64[N]: the source frame, by presentation order, on screen at each instant."""
-        instants = np.atleast_1d(np.asarray(seconds, dtype=np.float64))
-        parts: list[int] = []
-        for at in range(0, len(instants), LOCATE_BATCH):
-            batch = instants[at : at + LOCATE_BATCH].tolist()
-            ranks = self._ask({"ask": "locate", "seconds": batch}).get("ranks")
-            last = self.facts.num_source_frames - 1
-            if not isinstance(ranks, list) or len(ranks) != len(batch):
-                self._distrust()
-            parts.extend(_checked_int(rank, 0, last, self._distrust) for rank in ranks)
-        return np.array(parts, dtype=np.int64)
+        return self.presentation_times().frames_at(np.atleast_1d(seconds))
 
     def _open(self, descriptor: int) -> None:
         try:

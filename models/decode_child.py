@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from models.decode_protocol import (
+    BYTES_PER_TICK,
     OUT_OF_MEMORY_EXIT,
     ChannelClosed,
     DecodeLimits,
@@ -121,7 +122,7 @@ class Session:
             }
 
     def _handlers(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
-        return {"open": self._open, "read": self._read, "locate": self._locate}
+        return {"open": self._open, "read": self._read, "times": self._times}
 
     def _beat(self) -> None:
         now = time.monotonic()
@@ -173,12 +174,15 @@ class Session:
         )
         target[...] = shown.rgb
 
-    def _locate(self, question: dict[str, Any]) -> dict[str, Any]:
+    def _times(self, question: dict[str, Any]) -> dict[str, Any]:
         import numpy as np  # noqa: PLC0415
 
         assert self._medium is not None  # noqa: S101 - narrows the type; "open" came first
-        seconds = np.asarray(question["seconds"], dtype=np.float64)
-        return {"ranks": self._medium.timeline.ranks_at(seconds).tolist()}
+        timeline, start = self._medium.timeline, question["start"]
+        ticks = timeline.ticks[start : start + len(self._shared) // BYTES_PER_TICK]
+        np.ndarray(ticks.shape, np.int64, buffer=self._shared)[...] = ticks
+        base = timeline.time_base
+        return {"count": len(ticks), "time_base": [base.numerator, base.denominator]}
 
 
 def _out_of_memory() -> dict[str, Any]:

@@ -19,7 +19,7 @@ MAX_MESSAGE_BYTES = 1 << 20
 BATCH_BYTES = 8 << 20
 BYTES_PER_PIXEL = 3  # RGB24
 OUT_OF_MEMORY_EXIT = 77
-LOCATE_BATCH = 1024  # instants per question, so that no message comes near MAX_MESSAGE_BYTES
+BYTES_PER_TICK = 8  # int64, in the memory that else holds pictures
 
 
 @dataclass(frozen=True, slots=True)

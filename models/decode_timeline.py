@@ -10,6 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from models.presentation import PresentationTimes
 from models.types import DoubleArray, IntArray
 
 NO_TIME = -(1 << 63)
@@ -17,9 +18,6 @@ NO_TIME = -(1 << 63)
 # Source: FFmpeg's command line repairs with dts_delta_threshold = 10 s.
 BACKWARD_JUMP_SECONDS = 1.0
 FORWARD_JUMP_SECONDS = 10.0
-# Instants are compared with half a tick of the container's clock as slack, since containers round
-# presentation times to ticks (Matroska: 1 ms); never more than this.
-MAX_SLACK_SECONDS = 1e-3
 FALLBACK_FPS = 25.0
 MIN_FPS, MAX_FPS = 0.1, 1000.0
 MAX_DISAGREEMENT = 2.0  # a declared rate further from the measured mean is not believed
@@ -164,12 +162,7 @@ class Timeline:
 
     def ranks_at(self, seconds: DoubleArray) -> IntArray:
         """Return int64: the rank on screen at each instant, clipped to the video."""
-        tick = float(self.time_base)
-        slack = min(tick / 2, MAX_SLACK_SECONDS)
-        # The tiny relative term absorbs float64 rounding of k / fps.
-        instants = (seconds * (1 + 1e-12) + slack) / tick + 1e-9
-        found = np.searchsorted(self.ticks, np.floor(instants).astype(np.int64), side="right") - 1
-        return np.clip(found, 0, len(self.ticks) - 1)
+        return PresentationTimes(self.time_base, self.ticks).frames_at(seconds)
 
     def seconds_of(self, rank: int) -> float:
         """Return the presentation time of a rank."""

@@ -23,6 +23,7 @@
     │   ├── DecoderCrashed        decoder_crashed
     │   └── DeviceUnavailable     device_unavailable
     ├── OptionInvalid         the request: option_invalid
+    ├── EvidenceInvalid       the stored evidence of a result: evidence_invalid
     ├── ContractViolation     our bug: contract_violation
     └── Cancelled             control flow, never logged as an error: canceled
 
@@ -179,6 +180,12 @@ class OptionInvalid(PipelineError):
     def __init__(self, message: str, field: str) -> None:
         super().__init__(message)
         self.field = field
+
+
+class EvidenceInvalid(PipelineError):
+    """Stored evidence is damaged, or of a release that this one does not understand."""
+
+    code: ClassVar[str] = "evidence_invalid"
 
 
 class ContractViolation(PipelineError):

@@ -9,27 +9,29 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from models.catalog import CATALOG
 from models.decode import VideoSource
 from models.errors import DeviceUnavailable
+from models.evidence import (
+    UNCHANGED,
+    Evidence,
+    LocalizationResult,
+    labels_seen,
+    make_segments,
+)
 from models.feature_store import FeatureStore
 from models.features import ExtractorSettings, FeatureExtractor
-from models.localize.calibration import ScoreCalibration, calibration_from_json, public_score
-from models.localize.segments import localize_activations
+from models.localize.calibration import calibration_from_json
 from models.modelcard import LoadedModel, find_model
+from models.overrides import LocalizeOverrides
 from models.prediction import predict
 from models.recipe import FeatureRecipe
 from models.types import (
-    Activations,
     FeatureSet,
-    LocalizationResult,
     Progress,
     ProgressCallback,
-    Proposal,
-    Segment,
     StopCallback,
     VideoFacts,
 )
@@ -62,21 +64,46 @@ def choose_device(wanted: str) -> str:
 class Localizer:
     """One model, loaded: backbones, head and their recipe.
 
+    Args:
+        model: head and card.
+        extractor: of the recipe's features.
+        overrides: wishes that go before the model's own settings.
+
     Attributes:
         recipe: of the features that the model needs.
         model_name: ``name@version``.
         speed: of `models.speeds`, at which the recipe makes features.
         computed_with: how this machine computes features; stored beside every chunk.
+
+    Raises:
+        OptionInvalid: the overrides do not fit the model.
     """
 
-    def __init__(self, model: LoadedModel, extractor: FeatureExtractor) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        extractor: FeatureExtractor,
+        overrides: LocalizeOverrides = UNCHANGED,
+    ) -> None:
+        overrides.check_labels(model.card.classes)
+        overrides.proposals(model.card.proposals)
         self._model = model
         self._extractor = extractor
+        self._overrides = overrides
+        self._inference = overrides.inference(model.inference)
         self.recipe: FeatureRecipe = model.card.recipe
         self.model_name = model.card.identity
         self.speed = model.card.speed
         self.computed_with = dict(extractor.computed_with)
         self._calibration = calibration_from_json(model.card.calibration)
+
+    def with_overrides(self, overrides: LocalizeOverrides) -> "Localizer":
+        """Return the same loaded model under other wishes; nothing is loaded again.
+
+        Raises:
+            OptionInvalid: they do not fit the model.
+        """
+        return Localizer(self._model, self._extractor, overrides)
 
     def open(
         self, path: Path, *, name: str | None = None, sha256: str | None = None
@@ -147,21 +174,23 @@ class Localizer:
             should_stop=should_stop,
         )
         _report(on_progress, "localizing", EXTRACTION_SHARE)
-        activations = predict(self._model, features)
-        grid = self.recipe.grid(facts.duration_seconds)
-        proposals = localize_activations(activations, grid, self._model.card.proposals)
-        segments = _to_segments(proposals, activations, source, self._calibration)
+        evidence = Evidence(
+            activations=predict(self._model, features, self._inference),
+            grid=self.recipe.grid(facts.duration_seconds),
+            proposals=self._model.card.proposals,
+            calibration=self._calibration,
+            times=source.presentation_times(),
+        )
         return LocalizationResult(
             video=facts,
             model=self.model_name,
             speed=self.speed,
             recipe_digest=self.recipe.digest,
             computed_with=features.computed_with,
-            segments=segments,
-            labels_seen=_labels_seen(activations, self._model.card.proposals.class_threshold),
+            segments=make_segments(evidence, self._overrides),
+            labels_seen=labels_seen(evidence, self._overrides),
             warnings=(*self._model.card.warnings, *features.warnings),
-            activations=activations,
-            snippet_seconds=grid.snippet_seconds(),
+            evidence=evidence,
         )
 
 
@@ -174,39 +203,6 @@ def _scaled(on_progress: ProgressCallback | None, share: float) -> ProgressCallb
 def _report(on_progress: ProgressCallback | None, stage: str, fraction: float) -> None:
     if on_progress is not None:
         on_progress(Progress(stage, fraction))
-
-
-def _labels_seen(activations: Activations, threshold: float) -> dict[str, float]:
-    """Return the video scores of the classes that were localized."""
-    scores = zip(activations.classes, activations.video_scores.tolist(), strict=True)
-    return {label: score for label, score in scores if score >= threshold}
-
-
-def _to_segments(
-    proposals: Sequence[Proposal],
-    activations: Activations,
-    source: VideoSource,
-    calibration: ScoreCalibration | None,
-) -> tuple[Segment, ...]:
-    if not proposals:
-        return ()
-    starts = np.array([one.start_seconds for one in proposals], dtype=np.float64)
-    ends = np.array([one.end_seconds for one in proposals], dtype=np.float64)
-    start_frames = source.source_frame_at(starts)
-    # The end is exclusive: one past the frame on screen just before the segment ends.
-    end_frames = source.source_frame_at(np.nextafter(ends, 0.0)) + 1
-    return tuple(
-        Segment(
-            label=activations.classes[one.class_index],
-            score=public_score(one.raw_score, calibration),
-            raw_score=one.raw_score,
-            start_seconds=one.start_seconds,
-            end_seconds=one.end_seconds,
-            start_frame=int(start_frame),
-            end_frame=int(end_frame),
-        )
-        for one, start_frame, end_frame in zip(proposals, start_frames, end_frames, strict=True)
-    )
 
 
 def load_localizer(

@@ -38,8 +38,10 @@ class RunnableHead(Protocol):
         """How the head is fed."""
 
 
-def predict(model: RunnableHead, features: FeatureSet) -> Activations:
-    """Return the activations of one video.
+def predict(
+    model: RunnableHead, features: FeatureSet, inference: InferenceSettings | None = None
+) -> Activations:
+    """Return the activations of one video; ``inference`` goes before the model's own.
 
     With native sampling a video longer than a window is seen in overlapping windows whose
     answers are cross-faded; with uniform sampling it is stretched or thinned and seen at once, so
@@ -50,7 +52,7 @@ def predict(model: RunnableHead, features: FeatureSet) -> Activations:
         ContractViolation: the features are empty, of another width or not finite.
     """
     _check(model, features)
-    settings = model.inference
+    settings = inference if inference is not None else model.inference
     if settings.sampling != "native":
         positions = inference_positions(
             len(features.values), settings.num_snippets, settings.sampling

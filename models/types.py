@@ -150,22 +150,6 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class LocalizationResult:
-    """Everything known after one run over one video; `models.exports` renders it."""
-
-    video: VideoFacts
-    model: str
-    recipe_digest: str
-    computed_with: dict[str, str]
-    segments: tuple[Segment, ...]
-    labels_seen: dict[str, float]
-    warnings: tuple[MediaWarning, ...]
-    activations: Activations | None = None
-    snippet_seconds: DoubleArray | None = None
-    speed: str = "exact"
-
-
-@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a run is: ``stage`` is one of design's stage words, ``fraction`` in [0, 1]."""
 

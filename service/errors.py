@@ -20,6 +20,7 @@
     │   ├── NotAcceptable         not_acceptable
     │   ├── InvalidTransition     invalid_transition
     │   ├── ResultNotReady        result_not_ready
+    │   ├── EvidenceMissing       evidence_missing
     │   ├── IdempotencyConflict   idempotency_conflict
     │   ├── UploadTooLarge        too_large
     │   ├── MediaTypeUnsupported  media_type_unsupported
@@ -223,6 +224,14 @@ class ResultNotReady(RequestError):
 
     code: ClassVar[str] = "result_not_ready"
     title: ClassVar[str] = "The result is not ready"
+    status: ClassVar[int] = 409
+
+
+class EvidenceMissing(RequestError):
+    """Nothing was kept, or nothing usable, from which segments could be made again."""
+
+    code: ClassVar[str] = "evidence_missing"
+    title: ClassVar[str] = "No evidence was kept"
     status: ClassVar[int] = 409
 
 

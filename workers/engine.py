@@ -11,8 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.evidence import LocalizationResult
+from models.evidence_file import write_evidence
+from models.exports import selected, to_native
 from models.feature_store import LocalFeatureStore
-from models.types import LocalizationResult, ProgressCallback, StopCallback, VideoFacts
+from models.overrides import LocalizeOverrides
+from models.types import ProgressCallback, StopCallback, VideoFacts
 from workers.arithmetic import Adjustment, Arithmetic, adjustment, choose_arithmetic
 from workers.work import FinishedChunk, FinishedVideo, Outcome, PlannedVideo, TaskInput, Unable
 
@@ -157,9 +161,11 @@ class LocalizerEngine:
         localizer = self._localizer_for(task.model, task.computed_with)
         localizer = localizer or self._localizer(task.model)
         source = self._source(localizer, work)
-        result = localizer.localize(source, self._store, on_progress, should_stop)
+        overrides = LocalizeOverrides.from_json(task.options)
+        wished = localizer.with_overrides(overrides)
+        result = wished.localize(source, self._store, on_progress, should_stop)
         self.rest()
-        return _finished(result)
+        return _finished(result, overrides)
 
     def _source(self, localizer: Localizer, work: TaskInput) -> VideoSource:
         """Return the task's video, open, on the grid of the model's recipe."""
@@ -231,16 +237,6 @@ def _native_precisions(device: str) -> frozenset[str]:
     return frozenset(native)
 
 
-def _finished(result: LocalizationResult) -> FinishedVideo:
-    from models.exports import to_native  # noqa: PLC0415 - beside the science it renders
-
-    return FinishedVideo(to_native(result), _activations_to_json(result))
-
-
-def _activations_to_json(result: LocalizationResult) -> dict[str, Any] | None:
-    from models.exports import activations_to_json  # noqa: PLC0415 - beside the science it renders
-
-    if result.activations is None or result.snippet_seconds is None:
-        return None
-    seconds = result.snippet_seconds.mean(axis=1).tolist()
-    return {"seconds": seconds, **activations_to_json(result.activations)}
+def _finished(result: LocalizationResult, overrides: LocalizeOverrides) -> FinishedVideo:
+    kept = None if result.evidence is None else write_evidence(result.evidence)
+    return FinishedVideo(selected(to_native(result), overrides), kept)

@@ -268,8 +268,8 @@ def _commit(runtime: Runtime, task: ClaimedTask, outcome: Outcome) -> Ending:
 
 def _commit_result(runtime: Runtime, task: ClaimedTask, video: FinishedVideo) -> None:
     key = None
-    if video.activations is not None:
-        key = store_activations(runtime.blobs, task.job_id, video.activations)
+    if video.evidence is not None:
+        key = store_activations(runtime.blobs, task.job_id, video.evidence)
     try:
         runtime.queue.complete_join(task.id, task.token, result=video.result, activations_key=key)
     except LeaseLost:

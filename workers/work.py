@@ -40,10 +40,10 @@ class Unable:
 
 @dataclass(frozen=True, slots=True)
 class FinishedVideo:
-    """A join task's outcome: the native result, and the activations behind it."""
+    """A join task's outcome: the native result, and the file of the evidence behind it."""
 
     result: dict[str, Any]
-    activations: dict[str, Any] | None = None
+    evidence: bytes | None = None
 
 
 Outcome = PlannedVideo | FinishedChunk | Unable | FinishedVideo

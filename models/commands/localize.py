@@ -15,9 +15,10 @@ from rich.progress import Progress as Bar
 
 from models.atomic import write_text_atomic
 from models.errors import DiskFull, OutOfMemory, PipelineError
-from models.exports import EXPORTS, to_native
+from models.exports import EXPORTS, selected, to_native
 from models.feature_store import LocalFeatureStore
 from models.features import ExtractorSettings
+from models.overrides import LocalizeOverrides
 from models.pipeline import Localizer, load_localizer, localize_video, model_folders
 from models.types import Progress, ProgressCallback
 
@@ -26,12 +27,14 @@ from models.types import Progress, ProgressCallback
 class LocalizeOptions:
     """The parsed command line of `kinetag localize`.
 
-    ``output`` None means stdout; an empty ``speed`` leaves it to the model.
+    ``output`` None means stdout; an empty ``speed`` leaves it to the model, as ``overrides`` do
+    with whatever they do not name.
     """
 
     files: tuple[Path, ...]
     model: str
     speed: str
+    overrides: LocalizeOverrides
     export: str
     output: Path | None
     device: str
@@ -51,7 +54,7 @@ def run_localize(options: LocalizeOptions, exit_status: Callable[[PipelineError]
             model_folders(options.home),
             ExtractorSettings(device=options.device, precision=options.precision),
             speed=options.speed,
-        )
+        ).with_overrides(options.overrides)
     except PipelineError as error:
         for path in options.files:
             _report(path, error, options, console)
@@ -61,7 +64,7 @@ def run_localize(options: LocalizeOptions, exit_status: Callable[[PipelineError]
     for path in options.files:
         try:
             native = _localize_one(localizer, path, store, console)
-            _emit(path, native, options)
+            _emit(path, selected(native, options.overrides), options)
         except PipelineError as error:
             _report(path, error, options, console)
             highest = max(highest, exit_status(error))
@@ -80,10 +83,10 @@ def _localize_one(
 
 
 def _emit(path: Path, native: Mapping[str, Any], options: LocalizeOptions) -> None:
-    ending, render = EXPORTS[options.export]
-    text = render(native)
+    export = EXPORTS[options.export]
+    text = export.render(native)
     if options.output is not None:
-        write_text_atomic(options.output / (path.name + ending), text)
+        write_text_atomic(options.output / (path.name + export.ending), text)
         return
     if len(options.files) == 1 and options.export == "native" and sys.stdout.isatty():
         text = json.dumps(native, indent=2, ensure_ascii=False) + "\n"

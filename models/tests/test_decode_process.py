@@ -298,6 +298,51 @@ def test_a_lying_child_is_not_believed(clip, monkeypatch, lie):
             source.read(0, 5)
 
 
+@pytest.mark.parametrize(
+    ("answer", "ticks"),
+    [
+        ({"count": 10**9, "time_base": [1, 25]}, [0, 1, 2, 3, 4]),
+        ({"count": 0, "time_base": [1, 25]}, [0, 1, 2, 3, 4]),
+        ({"count": 5, "time_base": [1, 0]}, [0, 1, 2, 3, 4]),
+        ({"count": 5, "time_base": [1]}, [0, 1, 2, 3, 4]),
+        ({"count": 5}, [0, 1, 2, 3, 4]),
+        ({"count": 5, "time_base": [1, 25]}, [1, 2, 3, 4, 5]),
+        ({"count": 5, "time_base": [1, 25]}, [0, 2, 1, 3, 4]),
+        ({"count": 5, "time_base": [1, 25]}, [0, 1, 2, 3, 10**12]),
+    ],
+)
+def test_senseless_presentation_times_are_not_believed(tmp_path, monkeypatch, answer, ticks):
+    clip = write_clip(tmp_path / "five.mp4", Clip(count=5))
+    with VideoSource(clip, fps=25, short_side_px=None) as source:
+        child = source._child.shared
+        child[: 8 * len(ticks)] = np.array(ticks, np.int64).tobytes()
+        monkeypatch.setattr(decode, "receive_message", lambda _: json.loads(json.dumps(answer)))
+        with pytest.raises(DecoderCrashed, match="senseless"):
+            source.presentation_times()
+
+
+def test_presentation_times_come_in_as_many_answers_as_they_need(tmp_path, monkeypatch):
+    clip = write_clip(tmp_path / "a.mp4", Clip(count=30))
+    with VideoSource(clip, fps=25, short_side_px=None) as source:
+        whole = source.presentation_times()
+    assert (whole.ticks * float(whole.time_base)).tolist() == pytest.approx(
+        [index / 25 for index in range(30)]
+    )
+    with VideoSource(clip, fps=25, short_side_px=None) as source:
+        times, asked = whole.ticks, []
+
+        def seven_at_once(question):
+            asked.append(question["start"])
+            part = times[question["start"] :][:7]
+            source._child.shared[: part.nbytes] = part.tobytes()
+            base = whole.time_base
+            return {"count": len(part), "time_base": [base.numerator, base.denominator]}
+
+        monkeypatch.setattr(source, "_ask", seven_at_once)
+        assert source.presentation_times().ticks.tolist() == times.tolist()
+    assert asked == [0, 7, 14, 21, 28]
+
+
 def test_seeking_is_really_used(clip, tmp_path):
     """Otherwise every chunk of a long video would decode all before it."""
     from models.decode_frames import PictureStream

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from models.backbones.registry import random_weights
 from models.cli import app
 from models.config import ProposalSettings, settings_to_json
+from models.exports import EXPORTS
 from models.heads.base import HeadSpec
 from models.heads.registry import PRESETS, build_head
 from models.modelcard import ModelCard, save_model
@@ -148,6 +149,37 @@ def test_output_folder_gets_one_file_per_input(home, video, tmp_path):
     assert {row["label"] for row in rows} <= set(CLASSES)
 
 
-def test_wrong_usage_is_status_2(home):
+def test_wishes_go_before_the_models_own_settings(home, video):
+    arguments = ("--model", "tiny", str(video))
+    plain = json.loads(run(home, *arguments).stdout)["segments"]
+    assert {segment["label"] for segment in plain} == set(CLASSES)
+    cases = {
+        ("--label", "left"): lambda one: one["label"] == "left",
+        ("--class-threshold", "1"): lambda one: False,
+        ("--min-raw-score", "2"): lambda one: False,
+        ("--threshold", "0.999"): lambda one: False,
+    }
+    for wish, kept in cases.items():
+        got = run(home, *wish, *arguments)
+        assert got.exit_code == 0, got.stderr
+        assert json.loads(got.stdout)["segments"] == [one for one in plain if kept(one)], wish
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_every_format_can_be_asked_for(home, video, tmp_path, name):
+    got = run(home, "--model", "tiny", "--format", name, "--output", str(tmp_path), str(video))
+    assert got.exit_code == 0, got.stderr
+    (path,) = tmp_path.iterdir()
+    assert path.name == "moving.mp4" + EXPORTS[name].ending
+    assert "left" in path.read_text()
+
+
+def test_wrong_usage_is_status_2(home, video):
     assert run(home).exit_code == 2
     assert run(home, "--format", "xml", "a.mp4").exit_code == 2
+    assert run(home, "--min-score", "2", "a.mp4").exit_code == 2
+    assert run(home, "--nms-threshold", "0", "a.mp4").exit_code == 2
+    assert run(home, "--features", str(home), "--label", "left").exit_code == 2
+    got = run(home, "--model", "tiny", "--json", "--label", "up", str(video))
+    assert got.exit_code == 2
+    assert json.loads(got.stdout)["error"]["code"] == "option_invalid"

@@ -43,7 +43,7 @@ def finish(core, queue, job_id, native):
     queue.complete_plan(task.id, task.token, Plan(1, {}, {0}))
     store_features(core, job_id)
     join = queue.claim(owner="w", lease_seconds=LEASE)
-    key = store_activations(core.blobs, job_id, {"classes": []})
+    key = store_activations(core.blobs, job_id, b"evidence")
     queue.complete_join(join.id, join.token, result=native, activations_key=key)
 
 
@@ -109,7 +109,7 @@ def test_orphans_are_swept_after_a_day_and_nothing_else(core, queue, clock, add_
     finish(core, queue, job_id, native)
     core.blobs.put_bytes("videos/vid_orphan", b"x")
     core.blobs.put_bytes("results/job_gone/activations_x.json", b"x")
-    store_activations(core.blobs, job_id, {"late": True})
+    store_activations(core.blobs, job_id, b"late")
     before = files_below(core)
     clock.moment = datetime.now(UTC)
     assert sweep_orphans(core) == 0

@@ -1,7 +1,6 @@
 """From claim to commit, against the real queue on SQLite, with an engine that computes nothing."""
 
 import errno
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -248,16 +247,16 @@ def test_chunk_finished_after_its_job_was_rebased_does_not_count(world):
 
 
 def test_activations_are_stored_beside_the_result(world):
-    finished = FinishedVideo({"segments": []}, {"classes": []})
+    finished = FinishedVideo({"segments": []}, b"evidence")
     world.engine.actions["join"] = lambda *_: finished
     run_available(world.runtime, None)
     (result,) = world.results()
-    assert json.loads(world.blobs.get_bytes(result.activations_key)) == {"classes": []}
+    assert world.blobs.get_bytes(result.activations_key) == b"evidence"
 
 
 def test_refused_result_leaves_no_activations_behind(world):
     rival = world.make_runtime("worker-2")
-    finished = FinishedVideo({"segments": []}, {"classes": []})
+    finished = FinishedVideo({"segments": []}, b"evidence")
 
     def slow(work, on_progress, should_stop):
         world.engine.actions["join"] = lambda *_: finished
