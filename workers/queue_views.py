@@ -6,8 +6,7 @@ rest, so an answer that is out of date a moment later does no harm.
 
 from sqlalchemy import Engine, select
 
-from service.jobs.arithmetic import may_take
-from service.jobs.claims import claimable, open_job
+from service.jobs.line import ClaimRequest, anything_waits
 from service.jobs.queue import MAX_ATTEMPTS
 from service.jobs.records import JobRecord, TaskRecord
 from service.jobs.states import TaskStatus
@@ -18,13 +17,7 @@ def has_claimable_task(engine: Engine, clock: Clock, owner: str) -> bool:
     """Return whether some task that this owner may take waits for a worker right now."""
     with reading(engine) as session:
         now = clock.now(session)
-        statement = (
-            select(TaskRecord.id)
-            .join(JobRecord, JobRecord.id == TaskRecord.job_id)
-            .where(claimable(now, MAX_ATTEMPTS), open_job(), may_take(owner, now))
-            .limit(1)
-        )
-        return session.execute(statement).first() is not None
+        return anything_waits(session, ClaimRequest(owner, None, now, now, MAX_ATTEMPTS))
 
 
 def is_unwanted(engine: Engine, task_id: str, token: int) -> bool:

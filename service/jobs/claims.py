@@ -1,17 +1,18 @@
 """Claiming: which task may be taken, taking it, and proving later that it is still held."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.errors import LeaseLost
-from service.jobs import arithmetic, lifecycle
+from service.jobs import lifecycle, line
+from service.jobs.line import ClaimRequest
 from service.jobs.records import JobRecord, TaskRecord, VideoRecord, WorkerRecord
-from service.jobs.states import COMPUTED_KINDS, ENDED, TaskKind, TaskStatus
+from service.jobs.states import ENDED, TaskStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,78 +52,30 @@ class ClaimedTask:
     options: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimRequest:
-    """Who asks for which task, when, and until when it will hold it.
-
-    ``task_id`` None asks for the next one of the oldest job. Only tasks of ``kinds`` are given.
-    """
-
-    owner: str
-    task_id: str | None
-    now: datetime
-    lease_until: datetime
-    max_attempts: int
-    kinds: Sequence[TaskKind] = COMPUTED_KINDS
-
-
 def claim_task(session: Session, request: ClaimRequest) -> ClaimedTask | None:
     """Take a task for its asker; None if there is none to take."""
     tried: list[str] = []
-    while (job_id := _next_job(session, request, tried)) is not None:
+    while (job_id := line.next_job(session, request, tried)) is not None:
         job = lifecycle.lock_job(session, job_id)
         # Between the look and the lock the job may have ended or lost its last free task.
         if job is not None and job.status not in ENDED and not job.cancel_requested:
-            task = _take(session, job_id, request)
+            try:
+                with session.begin_nested():
+                    task = _take(session, job_id, request)
+            except IntegrityError:
+                # The same chunk of the same bytes went to another job at this very moment; now
+                # that it is seen, it is not offered again.
+                continue
             if task is not None:
                 return _begin(session, job, task, request)
         tried.append(job_id)
     return None
 
 
-def claimable(now: datetime, max_attempts: int) -> ColumnElement[bool]:
-    """Return the condition under which a task, whose job is open, may be taken."""
-    return and_(
-        or_(
-            and_(TaskRecord.status == TaskStatus.READY, TaskRecord.run_after <= now),
-            and_(TaskRecord.status == TaskStatus.LEASED, TaskRecord.lease_until <= now),
-        ),
-        TaskRecord.attempts < max_attempts,
-    )
-
-
-def open_job() -> ColumnElement[bool]:
-    """Return the condition under which the tasks of a job may be taken."""
-    return and_(JobRecord.status.not_in(ENDED), JobRecord.cancel_requested.is_(False))
-
-
-def _takeable(request: ClaimRequest) -> ColumnElement[bool]:
-    return and_(
-        claimable(request.now, request.max_attempts),
-        TaskRecord.kind.in_(request.kinds),
-        arithmetic.may_take(request.owner, request.now),
-    )
-
-
-def _next_job(session: Session, request: ClaimRequest, tried: list[str]) -> str | None:
-    statement = (
-        select(TaskRecord.job_id)
-        .join(JobRecord, JobRecord.id == TaskRecord.job_id)
-        .where(_takeable(request), open_job())
-        .order_by(JobRecord.created_at, JobRecord.id)
-        .limit(1)
-    )
-    if request.task_id is not None:
-        statement = statement.where(TaskRecord.id == request.task_id)
-    if tried:
-        statement = statement.where(TaskRecord.job_id.not_in(tried))
-    return session.execute(statement).scalar_one_or_none()
-
-
 def _take(session: Session, job_id: str, request: ClaimRequest) -> TaskRecord | None:
     candidate = (
         select(TaskRecord.id)
-        .where(TaskRecord.job_id == job_id, _takeable(request))
+        .where(TaskRecord.job_id == job_id, line.takeable(request))
         .order_by(TaskRecord.index, TaskRecord.id)
         .limit(1)
         .with_for_update(skip_locked=True)

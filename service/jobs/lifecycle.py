@@ -32,6 +32,10 @@ PLAN_SHARE = 0.02
 CHUNKS_SHARE = 0.95
 """Share of a job's progress that all chunks together make up; the join has the rest."""
 
+TURNS = {TaskKind.JOIN: 0, TaskKind.CHUNK: 1}
+LAST_TURN = 2
+"""Of whatever begins a job; see `service.jobs.line`."""
+
 OPEN_TASKS = (TaskStatus.READY, TaskStatus.LEASED)
 
 
@@ -95,6 +99,9 @@ def add_task(session: Session, job: JobRecord, kind: TaskKind, now: datetime) ->
         job_id=job.id,
         kind=kind,
         index=0,
+        tenant_id=job.tenant_id,
+        queue=job.queue,
+        turn=TURNS.get(kind, LAST_TURN),
         status=TaskStatus.READY,
         run_after=now,
         created_at=now,
@@ -105,6 +112,8 @@ def add_task(session: Session, job: JobRecord, kind: TaskKind, now: datetime) ->
 
 def add_chunk_tasks(session: Session, job: JobRecord, plan: Plan, now: datetime) -> None:
     """Insert a task per chunk; one whose features exist is done from the start."""
+    sha256 = session.get_one(VideoRecord, job.video_id).sha256
+    content = f"{sha256}:{job.recipe}" if sha256 is not None and job.recipe is not None else None
     for index in range(plan.num_chunks):
         found = index in plan.done_chunks
         session.add(
@@ -113,6 +122,10 @@ def add_chunk_tasks(session: Session, job: JobRecord, plan: Plan, now: datetime)
                 job_id=job.id,
                 kind=TaskKind.CHUNK,
                 index=index,
+                tenant_id=job.tenant_id,
+                queue=job.queue,
+                turn=TURNS[TaskKind.CHUNK],
+                content=content,
                 status=TaskStatus.DONE if found else TaskStatus.READY,
                 fraction=1.0 if found else 0.0,
                 computed=False if found else None,

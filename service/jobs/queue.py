@@ -14,14 +14,9 @@ from sqlalchemy.orm import Session
 
 from service.errors import LeaseLost
 from service.jobs import arithmetic, lifecycle, sweeping
-from service.jobs.claims import (
-    ClaimedTask,
-    ClaimRequest,
-    claim_task,
-    held,
-    note_worker,
-)
+from service.jobs.claims import ClaimedTask, claim_task, held, note_worker
 from service.jobs.lifecycle import JobFailure, Plan
+from service.jobs.line import ClaimRequest
 from service.jobs.records import JobRecord, ResultRecord, TaskRecord, VideoRecord
 from service.jobs.states import COMPUTED_KINDS, JobEvent, TaskEvent, TaskKind, TaskStatus
 from service.jobs.store import Clock, clock_for, reading, transaction
@@ -59,6 +54,7 @@ class TaskQueue:
         self._engine = engine
         self._clock = clock or clock_for(engine)
         self._max_attempts = max_attempts
+        self._served: str | None = None
 
     def claim(
         self,
@@ -78,8 +74,13 @@ class TaskQueue:
             if TaskKind.CHUNK in kinds:
                 note_worker(session, owner, now)
             lease_until = now + timedelta(seconds=lease_seconds)
-            request = ClaimRequest(owner, task_id, now, lease_until, self._max_attempts, kinds)
-            return claim_task(session, request)
+            request = ClaimRequest(
+                owner, task_id, now, lease_until, self._max_attempts, kinds, self._served
+            )
+            task = claim_task(session, request)
+        if task is not None:
+            self._served = task.tenant_id
+        return task
 
     def heartbeat(
         self,

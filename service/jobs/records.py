@@ -34,6 +34,9 @@ from sqlalchemy.types import TypeDecorator
 ID_LENGTH = 40
 NAME_LENGTH = 255
 SHA256_LENGTH = 64
+LINE = ("queue", "tenant_id", "turn", "job_id", "chunk_index")
+"""In this order tasks wait; ids of jobs sort by their time of making."""
+
 DEFAULT_TENANT = "default"
 """Who asks without a key, where that is allowed."""
 
@@ -193,6 +196,8 @@ class JobRecord(TenantOwned, Record):
         num_chunks: known once the plan is done.
         computed_with: the arithmetic that all its chunks share; None before the plan is done.
         able_at: when a worker that computes this way was last seen to work for the job.
+        pace_at, pace_progress: when and where its headway was last measured; pace_per_second: what
+            was measured, in progress per second; see `service.jobs.pace`.
         idempotency_key: of the request that made it; the same key never makes a second job.
         delete_requested: the job is invisible, and removed once no worker holds it.
     """
@@ -222,7 +227,15 @@ class JobRecord(TenantOwned, Record):
         CheckConstraint("queue IN ('interactive', 'batch')", name="queue"),
         UniqueConstraint("tenant_id", "idempotency_key"),
         Index("ix_jobs_created_at_id", "created_at", "id"),
+        Index("ix_jobs_tenant_id_created_at_id", "tenant_id", "created_at", "id"),
+        Index("ix_jobs_tenant_id_tag", "tenant_id", "tag"),
         Index("ix_jobs_status_completed_at", "status", "completed_at"),
+        Index(
+            "ix_jobs_delete_requested",
+            "id",
+            sqlite_where=text("delete_requested IS 1"),
+            postgresql_where=text("delete_requested IS TRUE"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
@@ -246,6 +259,9 @@ class JobRecord(TenantOwned, Record):
     num_chunks: Mapped[int | None] = mapped_column(Integer)
     computed_with: Mapped[dict[str, Any] | None]
     able_at: Mapped[datetime | None]
+    pace_at: Mapped[datetime | None]
+    pace_progress: Mapped[float | None] = mapped_column(Float)
+    pace_per_second: Mapped[float | None] = mapped_column(Float)
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
     idempotency_key: Mapped[str | None] = mapped_column(String(NAME_LENGTH))
@@ -260,6 +276,11 @@ class TaskRecord(Record):
 
     Attributes:
         index: of the chunk; 0 for plan and join.
+        tenant_id, queue: the job's; here again, because a claim must find the next in line by
+            one index.
+        turn: of two tasks in one line the lower goes first; see `service.jobs.claims`.
+        content: names the bytes and the recipe of a chunk's features. No two tasks that are
+            leased have the same one and the same index: nothing is extracted twice.
         token: fencing token, one higher with each claim; a commit under an older one is refused.
         attempts: claims that were not given back by a drain.
         run_after: not claimable before.
@@ -321,11 +342,30 @@ class TaskRecord(Record):
             postgresql_where=text("kind = 'join'"),
         ),
         Index(
-            "ix_tasks_open",
-            "status",
-            "run_after",
-            sqlite_where=text("status IN ('ready', 'leased')"),
-            postgresql_where=text("status IN ('ready', 'leased')"),
+            "uq_tasks_content",
+            "content",
+            "chunk_index",
+            unique=True,
+            sqlite_where=text("status = 'leased'"),
+            postgresql_where=text("status = 'leased'"),
+        ),
+        Index(
+            "ix_tasks_line",
+            *LINE,
+            sqlite_where=text("status = 'ready' AND kind <> 'fetch'"),
+            postgresql_where=text("status = 'ready' AND kind <> 'fetch'"),
+        ),
+        Index(
+            "ix_tasks_fetch_line",
+            *LINE,
+            sqlite_where=text("status = 'ready' AND kind = 'fetch'"),
+            postgresql_where=text("status = 'ready' AND kind = 'fetch'"),
+        ),
+        Index(
+            "ix_tasks_leased",
+            "lease_until",
+            sqlite_where=text("status = 'leased'"),
+            postgresql_where=text("status = 'leased'"),
         ),
     )
 
@@ -333,6 +373,10 @@ class TaskRecord(Record):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     kind: Mapped[str] = mapped_column(String(8))
     index: Mapped[int] = mapped_column("chunk_index", Integer, default=0)
+    tenant_id: Mapped[str] = mapped_column(String(ID_LENGTH), default=DEFAULT_TENANT)
+    queue: Mapped[str] = mapped_column(String(16), default="interactive")
+    turn: Mapped[int] = mapped_column(Integer, default=2)
+    content: Mapped[str | None] = mapped_column(String(2 * SHA256_LENGTH + 1))
     status: Mapped[str] = mapped_column(String(8))
     owner: Mapped[str | None] = mapped_column(String(NAME_LENGTH))
     token: Mapped[int] = mapped_column(Integer, default=0)
