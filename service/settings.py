@@ -189,6 +189,11 @@ class Settings(BaseSettings):
         return self.data_dir / "tmp"
 
     @property
+    def uploads_folder(self) -> Path:
+        """Resumable uploads under way; on the same file system as the blobs."""
+        return self.data_dir / "uploads"
+
+    @property
     def features_folder(self) -> Path:
         """Root of the feature store."""
         return self.data_dir / "features"

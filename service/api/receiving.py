@@ -4,11 +4,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 
 from service.errors import StorageFull, UploadTimeout, UploadTooLarge
 
-BATCH_BYTES = 4 * 1024 * 1024
-"""What is gathered before threads write and hash it; at most two batches are in memory."""
+BATCH_BYTES = 1024 * 1024
+BATCH_SECONDS = 1.0
+"""What is gathered, or for how long, before threads write and hash it if they are free."""
+
+MAX_BATCH_BYTES = 4 * 1024 * 1024
+"""What is gathered at most while they are not; so two such batches are in memory at most."""
 
 SYNC_BYTES = 64 * 1024 * 1024
 """After so much the disk is asked to take it, so that the last sync has little left to do."""
@@ -117,6 +122,21 @@ class BatchWriter:
         self._gathered_bytes = self._unsynced_bytes = 0
         self._batch: list[asyncio.Future[None]] = []
         self._syncing: asyncio.Future[object] | None = None
+        self._handed_over_seconds = time.monotonic()
+
+    async def __aenter__(self) -> "BatchWriter":
+        """Return itself."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Wait for threads that are still at it; what they raise after another error is dropped."""
+        syncing = [] if self._syncing is None else [self._syncing]
+        await asyncio.gather(*self._batch, *syncing, return_exceptions=True)
 
     async def put(self, chunk: bytes) -> None:
         """Take a chunk.
@@ -126,7 +146,12 @@ class BatchWriter:
         """
         self._parts.append(chunk)
         self._gathered_bytes += len(chunk)
-        if self._gathered_bytes >= BATCH_BYTES:
+        free = all(future.done() for future in self._batch)
+        due = (
+            self._gathered_bytes >= BATCH_BYTES
+            or time.monotonic() - self._handed_over_seconds >= BATCH_SECONDS
+        )
+        if self._gathered_bytes >= MAX_BATCH_BYTES or (free and due):
             await self._hand_over()
 
     async def finish(self) -> None:
@@ -142,6 +167,7 @@ class BatchWriter:
 
     async def _hand_over(self) -> None:
         await self._settle()
+        self._handed_over_seconds = time.monotonic()
         parts, self._parts = self._parts, []
         self._unsynced_bytes += self._gathered_bytes
         self._gathered_bytes = 0

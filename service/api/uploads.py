@@ -1,60 +1,39 @@
-"""Receives a multipart upload part by part: the video goes to disk, nothing waits in memory.
+"""Receives one video in one request: as a form, part by part, or as the plain body.
 
-One file, a few small fields, every limit counted on what really arrives. Whatever goes wrong,
-also a client that hangs up, leaves no file behind.
+The video goes to disk as it arrives, nothing waits in memory. One file, a few small fields, every
+limit counted on what really arrives. Whatever goes wrong, also a client that hangs up, leaves no
+file behind.
 """
 
-import asyncio
 import hashlib
-import os
 import tempfile
-import time
-import unicodedata
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from service.errors import (
-    InvalidRequest,
-    MediaTypeUnsupported,
-    StorageFull,
-    UploadTimeout,
-    UploadTooLarge,
-)
+from service.api.receiving import BatchWriter, SteadyBody, UploadLimits, too_large
+from service.errors import EmptyUpload, InvalidRequest, MediaTypeUnsupported, UploadTooLarge
+from service.ingest.files import ReceivedFile
+from service.ingest.names import MAX_NAME_CHARACTERS, display_name
 from service.storage import mapped_storage_errors
+
+__all__ = [
+    "MAX_NAME_CHARACTERS",
+    "ReceivedUpload",
+    "UploadLimits",
+    "UploadReceiver",
+    "display_name",
+]
 
 VIDEO_FIELD = "video"
 MAX_FIELDS = 16
 MAX_FIELD_BYTES = 64 * 1024
-MAX_NAME_CHARACTERS = 255
 WRITE_BYTES = 1024 * 1024
-"""What is gathered before a thread writes and hashes it."""
-
-SPACE_CHECK_BYTES = 64 * 1024 * 1024
-MIN_BYTES_PER_SECOND = 1024
-"""Slower than this on average, after the first stall time, is taken for a stalled upload."""
-
-FALLBACK_NAME = "video"
-
-
-@dataclass(frozen=True, slots=True)
-class UploadLimits:
-    """How large and how slow an upload may be.
-
-    Attributes:
-        max_bytes: of the whole body.
-        stall_seconds: without any byte.
-        spare_bytes: returns the free space that an upload may still fill.
-    """
-
-    max_bytes: int
-    stall_seconds: float
-    spare_bytes: Callable[[], int]
+"""Of the form's file, what is gathered before it is handed on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,53 +47,46 @@ class ReceivedUpload:
     fields: dict[str, str]
 
 
-def display_name(raw: str) -> str:
-    """Return a file name fit to be shown: last part of a path, no control characters, bounded.
-
-    Source: Unicode TR 36 on bidirectional controls, which are of category Cf and removed too.
-    """
-    name = unicodedata.normalize("NFC", raw.replace("\\", "/").rsplit("/", 1)[-1])
-    name = "".join(one for one in name if unicodedata.category(one)[0] != "C").strip()
-    if name.strip(".") == "":
-        return FALLBACK_NAME
-    if len(name) > MAX_NAME_CHARACTERS:
-        stem, dot, ending = name.rpartition(".")
-        keep = MAX_NAME_CHARACTERS - len(dot + ending)
-        name = stem[:keep] + dot + ending if dot and keep > 0 else name[:MAX_NAME_CHARACTERS]
-    return name
-
-
 class UploadReceiver:
     """Receives one request's body; an async context manager that cleans up after itself.
 
     Args:
         folder: for the unfinished file; on the file system of the blobs.
-        content_type, content_length: the request's headers; "" and None when missing.
+        content_type: the request's header; "" when missing.
+        content_length: the same; None when missing.
         limits: of size and time.
+        raw_name: what to call the video where the body is nothing but its bytes; None where the
+            body is a form.
     """
 
     def __init__(
-        self, folder: Path, content_type: str, content_length: int | None, limits: UploadLimits
+        self,
+        folder: Path,
+        content_type: str,
+        content_length: int | None,
+        limits: UploadLimits,
+        raw_name: str | None = None,
     ) -> None:
         self._folder = folder
         self._limits = limits
         self._content_length = content_length
-        self._parts = _PartReader(_boundary(content_type))
+        self._reader = _FormReader(_boundary(content_type)) if raw_name is None else None
+        self._name = raw_name
         self._hash = hashlib.sha256()
         self._path: Path | None = None
-        self._file: IO[bytes] | None = None
+        self._file: ReceivedFile | None = None
 
     async def __aenter__(self) -> "UploadReceiver":
         """Refuse what is too large by its own word, and open the unfinished file."""
         if self._content_length is not None:
             if self._content_length > self._limits.max_bytes:
-                raise _too_large(self._limits.max_bytes)
-            self._require_space(self._content_length)
+                raise too_large(self._limits.max_bytes)
+            self._limits.require_space(self._content_length)
         with mapped_storage_errors():
             self._folder.mkdir(parents=True, exist_ok=True)
             descriptor, name = tempfile.mkstemp(dir=self._folder, prefix="upload-")
             self._path = Path(name)
-            self._file = os.fdopen(descriptor, "wb", buffering=0)
+            self._file = ReceivedFile(descriptor, 0)
         return self
 
     async def __aexit__(
@@ -137,91 +109,61 @@ class UploadReceiver:
             UploadTimeout: nothing, or next to nothing, arrives.
             StorageFull: free space falls below the floor.
             InvalidRequest: the body is no complete form with one video.
+            EmptyUpload: the video has no bytes.
         """
-        received = checked = 0
-        async for chunk in self._steadily(stream):
-            received += len(chunk)
-            if received > self._limits.max_bytes:
-                raise _too_large(self._limits.max_bytes)
-            if received - checked >= SPACE_CHECK_BYTES:
-                checked = received
-                self._require_space(0)
-            self._parts.feed(chunk)
-            if len(self._parts.file_bytes) >= WRITE_BYTES:
-                await self._flush()
-        self._parts.finish()
-        await self._flush()
-        return self._received()
+        if self._path is None or self._file is None:
+            message = "The receiver was not entered."
+            raise RuntimeError(message)
+        async with BatchWriter((self._file.write, self._digest), self._file.sync) as writer:
+            async for chunk in SteadyBody(stream, self._limits):
+                for piece in self._video_bytes(chunk):
+                    await writer.put(piece)
+            for piece in self._last_bytes():
+                await writer.put(piece)
+            await writer.finish()
+        return self._received(self._path, self._file.offset)
 
-    async def _steadily(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        started, received = time.monotonic(), 0
-        iterator = aiter(stream)
-        while True:
-            try:
-                async with asyncio.timeout(self._limits.stall_seconds):
-                    chunk = await anext(iterator)
-            except StopAsyncIteration:
-                return
-            except TimeoutError as error:
-                message = f"Nothing arrived for {self._limits.stall_seconds:.0f} s; send it again."
-                raise UploadTimeout(message) from error
-            received += len(chunk)
-            spent_seconds = time.monotonic() - started
-            slow = received < MIN_BYTES_PER_SECOND * spent_seconds
-            if slow and spent_seconds > self._limits.stall_seconds:
-                message = (
-                    f"Less than {MIN_BYTES_PER_SECOND} bytes per second arrive; send it again."
-                )
-                raise UploadTimeout(message)
-            yield chunk
+    def _video_bytes(self, chunk: bytes) -> tuple[bytes, ...]:
+        if self._reader is None:
+            return (chunk,)
+        self._reader.feed(chunk)
+        full = len(self._reader.file_bytes) >= WRITE_BYTES
+        return (self._reader.take(),) if full else ()
 
-    async def _flush(self) -> None:
-        content = bytes(self._parts.file_bytes)
-        self._parts.file_bytes.clear()
-        if content:
-            await asyncio.to_thread(self._write, content)
+    def _last_bytes(self) -> tuple[bytes, ...]:
+        if self._reader is None:
+            return ()
+        self._reader.finish()
+        return (self._reader.take(),)
 
-    def _write(self, content: bytes) -> None:
-        if self._file is None:
-            return
-        with mapped_storage_errors():
-            view = memoryview(content)
-            while view:
-                view = view[self._file.write(view) :]
-        self._hash.update(content)
+    def _digest(self, parts: Sequence[bytes]) -> None:
+        for part in parts:
+            self._hash.update(part)
 
-    def _require_space(self, more_bytes: int) -> None:
-        if self._limits.spare_bytes() < more_bytes:
-            message = (
-                "There is not enough free disk space for this upload; delete jobs that are no "
-                "longer needed, or ask the operator for space."
-            )
-            raise StorageFull(message)
-
-    def _received(self) -> ReceivedUpload:
-        if self._parts.file_name is None or self._path is None:
+    def _received(self, path: Path, size_bytes: int) -> ReceivedUpload:
+        name = self._name if self._reader is None else self._reader.file_name
+        if name is None:
             message = f"The form has no file in its field {VIDEO_FIELD!r}."
             raise InvalidRequest(message)
-        if self._parts.file_size == 0:
+        if size_bytes == 0:
             message = "The video is empty; send a file with content."
-            raise InvalidRequest(message)
+            raise EmptyUpload(message)
         return ReceivedUpload(
-            path=self._path,
-            name=display_name(self._parts.file_name),
+            path=path,
+            name=display_name(name),
             sha256=self._hash.hexdigest(),
-            size_bytes=self._parts.file_size,
-            fields=self._parts.fields,
+            size_bytes=size_bytes,
+            fields={} if self._reader is None else self._reader.fields,
         )
 
 
-class _PartReader:
+class _FormReader:
     """Turns the body's bytes into fields and the file's bytes; holds at most one write's worth."""
 
     def __init__(self, boundary: bytes) -> None:
         self.fields: dict[str, str] = {}
         self.file_bytes = bytearray()
         self.file_name: str | None = None
-        self.file_size = 0
         self._num_parts = 0
         self._headers: dict[str, str] = {}
         self._header_name = bytearray()
@@ -251,6 +193,12 @@ class _PartReader:
         except FormParserError as error:
             message = f"The form cannot be read ({error})."
             raise InvalidRequest(message) from error
+
+    def take(self) -> bytes:
+        """Return the file's bytes that were parsed since the last call."""
+        content = bytes(self.file_bytes)
+        self.file_bytes.clear()
+        return content
 
     def finish(self) -> None:
         """Note that the body is over."""
@@ -300,7 +248,6 @@ class _PartReader:
     def _add_data(self, data: bytes, start: int, end: int) -> None:
         if self._in_file:
             self.file_bytes += data[start:end]
-            self.file_size += end - start
             return
         self._value += data[start:end]
         if len(self._value) > MAX_FIELD_BYTES:
@@ -330,10 +277,3 @@ def _boundary(content_type: str) -> bytes:
         )
         raise MediaTypeUnsupported(message)
     return boundary
-
-
-def _too_large(max_bytes: int) -> UploadTooLarge:
-    return UploadTooLarge(
-        f"The upload is larger than the {max_bytes} bytes this service takes; cut the video or "
-        "ask the operator to raise KINETAG_MAX_UPLOAD_BYTES."
-    )

@@ -16,6 +16,7 @@ from pathlib import Path
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
+from service.accounts.quotas import hold_quota_bytes
 from service.errors import OffsetConflict, StorageFull, UploadExpired, UploadLocked, UploadNotFound
 from service.ingest.files import LOCKED_MESSAGE, begin_file
 from service.ingest.records import UploadRecord
@@ -94,6 +95,7 @@ def begin_upload(
 
     Raises:
         StorageFull: there is not enough space.
+        BytesQuotaExceeded: the tenant may not store so much.
     """
     with transaction(desk.core.engine) as session:
         now = desk.core.clock.now(session)
@@ -112,6 +114,7 @@ def begin_upload(
         )
         session.add(upload)
         session.flush()
+        hold_quota_bytes(session, desk.core)
         if reserved_bytes(session, now) > spare_bytes:
             message = (
                 "There is not enough free disk space for this upload; delete videos that are no "

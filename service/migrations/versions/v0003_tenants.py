@@ -16,7 +16,7 @@ MOMENT = sa.DateTime(timezone=True)
 DOCUMENT = sa.JSON(none_as_null=True)
 
 # The naming convention was applied to names that had it already when the first schema was made.
-OLD_TASK_KINDS = op.f("ck_tasks_ck_tasks_kind")
+OLD_TASK_KINDS = "ck_tasks_ck_tasks_kind"
 NEW_CHECKS = {
     "videos": {
         "ck_videos_source": "source IN ('upload', 'url', 'path')",
@@ -145,7 +145,7 @@ def _change_jobs() -> None:
 
 def _change_tasks() -> None:
     with _changed("tasks") as batch:
-        batch.drop_constraint(OLD_TASK_KINDS, type_="check")
+        batch.drop_constraint(op.f(OLD_TASK_KINDS), type_="check")
     for kind in ("fetch", "probe"):
         op.create_index(
             f"uq_tasks_{kind}",
