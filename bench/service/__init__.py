@@ -1,0 +1,1 @@
+"""What the service costs: polls, readers, uploads, thresholds after the fact."""
