@@ -14,8 +14,10 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
+from service.api.access import AdmissionWatch, Gate
 from service.api.deps import ApiContext
 from service.api.guards import CallerGuard, SafeHeaders
+from service.api.openapi import describe
 from service.api.problems import install_error_handlers
 from service.api.routes import (
     batches,
@@ -33,7 +35,7 @@ from service.api.routes import (
 )
 from service.errors import ConfigurationError
 from service.jobs.commands import open_core
-from service.settings import Settings, require_private_bind
+from service.settings import Settings, settled_for_host
 
 TITLE = "Kinetag"
 DESCRIPTION = "Raw video in, timed action segments out."
@@ -69,6 +71,7 @@ def create_app(settings: Settings, stopping: threading.Event | None = None) -> F
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         core = await run_in_threadpool(open_core, settings)
         app.state.context = ApiContext(settings, core, stopping or threading.Event())
+        app.state.gate = Gate(settings, core)
         try:
             yield
         finally:
@@ -86,7 +89,9 @@ def create_app(settings: Settings, stopping: threading.Event | None = None) -> F
     install_error_handlers(app)
     for module in ROUTES:
         app.include_router(module.router)
+    describe(app, keys_required=bool(settings.require_keys))
     # Added from the inside out.
+    app.add_middleware(AdmissionWatch)
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -150,6 +155,8 @@ def serve(settings: Settings, listen: Listen, announce: Callable[[str], None]) -
     """
     listener = _listener(settings, listen)
     with listener:
+        if listener.family != socket.AF_UNIX:
+            settings = settled_for_host(settings, listener.getsockname()[0])
         # Opened here once, so that a database that is away is one sentence and not a traceback.
         open_core(settings).engine.dispose()
         stopping = threading.Event()
@@ -175,10 +182,8 @@ def _listener(settings: Settings, listen: Listen) -> socket.socket:
         except OSError as error:
             message = f"The descriptor {listen.descriptor} is no open socket."
             raise ConfigurationError(message) from error
-        if listener.family != socket.AF_UNIX:
-            require_private_bind(settings, listener.getsockname()[0])
         return listener
-    require_private_bind(settings, settings.host)
+    settled_for_host(settings, settings.host)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -4,7 +4,9 @@ Source: RFC 9457. ``code`` is our stable addition; every code stands in docs/err
 """
 
 import json
+import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -14,7 +16,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from service.errors import InternalError, InvalidRequest, MethodRefused, NotFound, ServiceError
+from service.errors import (
+    InternalError,
+    InvalidRequest,
+    MethodRefused,
+    NotFound,
+    OutageError,
+    ServiceError,
+)
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
@@ -38,9 +47,9 @@ def problem_response(
         "detail": str(error) or error.title,
         **(extra or {}),
     }
-    all_headers = dict(headers or {})
+    all_headers = {**error.headers, **(headers or {})}
     if error.retryable:
-        all_headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        all_headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
     # ASCII escapes, because a detail may quote text that UTF-8 cannot carry.
     return Response(
         json.dumps(document), error.status, media_type=PROBLEM_TYPE, headers=all_headers
@@ -58,7 +67,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 async def _on_service_error(_request: Request, error: Exception) -> Response:
     found = error if isinstance(error, ServiceError) else InternalError()
-    if found.retryable:
+    if isinstance(found, OutageError) and found.retryable:
         _log.error("outage", code=found.code, cause=repr(found.__cause__))
     return problem_response(found)
 
@@ -76,14 +85,29 @@ async def _on_validation_error(_request: Request, error: Exception) -> Response:
 async def _on_http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 0
     if status == METHOD_NOT_ALLOWED:
-        headers = dict(getattr(error, "headers", None) or {})
-        allowed = headers.get("Allow", "other methods")
+        # Starlette names the methods of one route only; an address may have several.
+        allowed = ", ".join(_allowed_methods(request.app, request.url.path))
         message = f"{request.method} is not offered here; use {allowed}."
-        return problem_response(MethodRefused(message), headers=headers)
+        return problem_response(MethodRefused(message), headers={"Allow": allowed})
     if status == NotFound.status:
         message = "There is nothing at this address; /openapi.json lists what there is."
         return problem_response(NotFound(message))
     return problem_response(InvalidRequest("The request could not be read."))
+
+
+def _allowed_methods(app: FastAPI, path: str) -> list[str]:
+    paths: dict[str, dict[str, Any]] = app.openapi()["paths"]
+    return sorted(
+        method.upper()
+        for template, operations in paths.items()
+        if _pattern(template).fullmatch(path)
+        for method in operations
+    )
+
+
+@lru_cache(maxsize=256)
+def _pattern(template: str) -> re.Pattern[str]:
+    return re.compile("[^/]+".join(map(re.escape, re.split(r"\{[^}]+\}", template))))
 
 
 async def _on_disconnect(request: Request, _error: Exception) -> Response:

@@ -2,12 +2,14 @@
 
 from fastapi import APIRouter
 
-from service.api.deps import JobsRead
-from service.api.schemas import ModelBody, ModelList
+from service.api.deps import JobsRead, SecuredRoute
+from service.api.schemas import PROBLEMS, ModelBody, ModelList
 from service.cards import ModelSummary, find_model, list_models
 from service.errors import UnknownModel
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(
+    prefix="/v1/models", tags=["models"], responses=PROBLEMS, route_class=SecuredRoute
+)
 
 
 @router.get("")
