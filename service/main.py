@@ -18,6 +18,7 @@ from service.api.access import AdmissionWatch, Gate
 from service.api.deps import ApiContext
 from service.api.guards import CallerGuard, SafeHeaders
 from service.api.openapi import describe
+from service.api.observing import Observed
 from service.api.problems import install_error_handlers
 from service.api.routes import (
     batches,
@@ -35,6 +36,7 @@ from service.api.routes import (
 )
 from service.errors import ConfigurationError
 from service.jobs.commands import open_core
+from service.metrics.requests import RequestMetrics
 from service.settings import Settings, settled_for_host
 
 TITLE = "Kinetag"
@@ -106,6 +108,8 @@ def create_app(settings: Settings, stopping: threading.Event | None = None) -> F
         allowed_origins=settings.allowed_origins,
     )
     app.add_middleware(SafeHeaders)
+    app.state.request_metrics = RequestMetrics()
+    app.add_middleware(Observed, metrics=app.state.request_metrics)
     return app
 
 

@@ -131,6 +131,12 @@ class Settings(BaseSettings):
     stall_seconds: float = Field(
         300.0, gt=0, description="A task without progress for so long is given up by its worker."
     )
+    otlp_endpoint: str | None = Field(
+        None,
+        validation_alias=AliasChoices("KINETAG_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        description="Collector that spans are sent to by OTLP over HTTP, such as "
+        "http://127.0.0.1:4318; needs kinetag[tracing].",
+    )
     log_format: Literal["json", "plain"] = Field("plain", description="One JSON object per line?")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level that is logged."
@@ -148,6 +154,7 @@ class Settings(BaseSettings):
         "database_url",
         "storage_url",
         "storage_endpoint",
+        "otlp_endpoint",
         "require_keys",
         mode="before",
     )

@@ -15,7 +15,7 @@ import typer
 
 from service.errors import ConfigurationError, OutageError
 from service.logs import configure_logs
-from service.settings import Settings, load_settings, require_private_bind
+from service.settings import Settings, load_settings, settled_for_host
 from workers.broker import BrokerUnavailableError
 from workers.devicelock import FolderLockedError, exclusive_folder
 from workers.stopsignals import StopSignals
@@ -104,7 +104,7 @@ def up(  # noqa: PLR0913 - a command line's options are its parameters
     """Run API, workers, sweeper and broker on this machine until Ctrl-C."""
     with _one_sentence():
         settings = _prepare(data_dir=data, host=host, port=port)
-        require_private_bind(settings, settings.host)
+        settled_for_host(settings, settings.host)
         asked = UpSettings(
             settings.data_dir,
             settings.host,

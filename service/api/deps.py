@@ -1,43 +1,34 @@
 """What routes are given: a context bound to the caller's tenant, and checked path parameters.
 
-A route says which scope it needs by the type of its context: ``context: JobsRead``.
+A route says which scope it needs by the type of its context, ``context: JobsRead``, and its
+router is made with ``route_class=SecuredRoute``, so that the scope is checked before the body is
+read. A route without a scope is for everybody: only health and documentation are.
 """
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Path, Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.openapi.models import HTTPBearer
+from fastapi.routing import APIRoute
+from fastapi.security.base import SecurityBase
 
-from service.errors import Forbidden, JobNotFound
+from service.accounts.scopes import ALL_SCOPES, Scope
+from service.api.access import Gate
+from service.errors import JobNotFound
 from service.jobs.commands import JobCore
 from service.jobs.records import DEFAULT_TENANT
+from service.jobs.resegmenting import EvidenceCache
 from service.settings import Settings
+
+__all__ = ["Scope"]
 
 ID_BODY = "_[0-9A-HJKMNP-TV-Z]{26}"
 JOB_ID = re.compile("job" + ID_BODY)
-
-
-class Scope(StrEnum):
-    """What an API key may be allowed to do."""
-
-    JOBS_READ = "jobs:read"
-    """Jobs, batches, results, events, models."""
-    JOBS_WRITE = "jobs:write"
-    """Make, cancel, retry and delete jobs and batches."""
-    VIDEOS_READ = "videos:read"
-    """Videos, their bytes and thumbnails."""
-    VIDEOS_WRITE = "videos:write"
-    """Upload and delete videos."""
-    WEBHOOKS = "webhooks:manage"
-    """Webhooks and their deliveries."""
-    METRICS = "metrics:read"
-    """/metrics, which knows no tenants."""
-    ADMIN = "admin"
-    """Keys; includes every other scope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +44,7 @@ class Caller:
     key_id: str | None = None
 
 
-ANYBODY = Caller(DEFAULT_TENANT, frozenset(Scope))
+ANYBODY = Caller(DEFAULT_TENANT, ALL_SCOPES)
 """A caller without a key where none is needed: the default tenant, every scope."""
 
 
@@ -64,12 +55,14 @@ class ApiContext:
     Attributes:
         core: in a request, bound to the caller's tenant.
         stopping: set when the process is to end, so that waiting requests are answered.
+        evidence: used last by this process.
     """
 
     settings: Settings
     core: JobCore
     stopping: threading.Event = field(default_factory=threading.Event)
     caller: Caller = ANYBODY
+    evidence: EvidenceCache = field(default_factory=EvidenceCache)
 
 
 def api_context(request: Request) -> ApiContext:
@@ -78,22 +71,73 @@ def api_context(request: Request) -> ApiContext:
     return context
 
 
-def needs(scope: Scope) -> Callable[[Request], ApiContext]:
-    """Return a dependency that gives the context of a caller who has a scope.
+def gate_of(request: Request) -> Gate:
+    """Return what lets requests in."""
+    gate: Gate = request.app.state.gate
+    return gate
 
-    Raises:
-        Forbidden: from the dependency, the caller lacks it.
+
+class Needs(SecurityBase):
+    """A dependency that gives the context of a caller who has a scope.
+
+    It is a security scheme of FastAPI's, so that the OpenAPI document tells of the key.
     """
 
-    def bound_context(request: Request) -> ApiContext:
-        context = api_context(request)
-        caller: Caller = getattr(request.state, "caller", ANYBODY)
-        if scope not in caller.scopes and Scope.ADMIN not in caller.scopes:
-            message = f"This API key lacks the scope {scope}; use one that has it."
-            raise Forbidden(message)
-        return replace(context, core=context.core.for_tenant(caller.tenant_id), caller=caller)
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.scheme_name = "apiKey"
+        self.model = HTTPBearer(
+            bearerFormat="kinetag_ID_SECRET",
+            description="An API key, as kinetag keys create or POST /v1/keys made it. Not needed "
+            "where the API can be reached from its own machine alone, unless KINETAG_REQUIRE_KEYS "
+            "says so. X-API-Key is understood too.",
+        )
 
-    return bound_context
+    async def __call__(self, request: Request) -> ApiContext:
+        """Return the context, bound to the caller's tenant.
+
+        Raises:
+            Unauthorized: there is no key where one is needed, or one that does not hold.
+            Forbidden: the key lacks the scope.
+            RateLimited: the tenant asks too often.
+        """
+        holder = (await gate_of(request).admit(request, self.scope)).holder
+        context = api_context(request)
+        caller = Caller(holder.tenant_id, holder.scopes, holder.key_id)
+        return replace(context, core=context.core.for_tenant(holder.tenant_id), caller=caller)
+
+
+class SecuredRoute(APIRoute):
+    """A route whose caller is let in, or not, before the body of the request is read."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler behind the gate."""
+        handle = super().get_route_handler()
+        scopes = needed_scopes(self.dependant)
+
+        async def handle_admitted(request: Request) -> Response:
+            gate = gate_of(request)
+            for scope in scopes:
+                await gate.admit(request, scope)
+            slot = gate.take_upload_slot(request)
+            try:
+                return await handle(request)
+            finally:
+                gate.give_upload_slot_back(slot)
+
+        return handle_admitted
+
+
+def needed_scopes(dependant: Dependant) -> tuple[Scope, ...]:
+    """Return the scopes that a route needs, in no particular order."""
+    return tuple({need.scope for need in _needs(dependant)})
+
+
+def _needs(dependant: Dependant) -> Iterator[Needs]:
+    for dependency in dependant.dependencies:
+        if isinstance(dependency.call, Needs):
+            yield dependency.call
+        yield from _needs(dependency)
 
 
 def known_job_id(job_id: Annotated[str, Path(description="As given in `id`.")]) -> str:
@@ -111,11 +155,11 @@ def known_job_id(job_id: Annotated[str, Path(description="As given in `id`.")]) 
 Unbound = Annotated[ApiContext, Depends(api_context)]
 """For routes that are about the process and about nobody's data."""
 
-JobsRead = Annotated[ApiContext, Depends(needs(Scope.JOBS_READ))]
-JobsWrite = Annotated[ApiContext, Depends(needs(Scope.JOBS_WRITE))]
-VideosRead = Annotated[ApiContext, Depends(needs(Scope.VIDEOS_READ))]
-VideosWrite = Annotated[ApiContext, Depends(needs(Scope.VIDEOS_WRITE))]
-Webhooks = Annotated[ApiContext, Depends(needs(Scope.WEBHOOKS))]
-Metrics = Annotated[ApiContext, Depends(needs(Scope.METRICS))]
-Admin = Annotated[ApiContext, Depends(needs(Scope.ADMIN))]
+JobsRead = Annotated[ApiContext, Depends(Needs(Scope.JOBS_READ))]
+JobsWrite = Annotated[ApiContext, Depends(Needs(Scope.JOBS_WRITE))]
+VideosRead = Annotated[ApiContext, Depends(Needs(Scope.VIDEOS_READ))]
+VideosWrite = Annotated[ApiContext, Depends(Needs(Scope.VIDEOS_WRITE))]
+Webhooks = Annotated[ApiContext, Depends(Needs(Scope.WEBHOOKS))]
+Metrics = Annotated[ApiContext, Depends(Needs(Scope.METRICS))]
+Admin = Annotated[ApiContext, Depends(Needs(Scope.ADMIN))]
 JobId = Annotated[str, Depends(known_job_id)]

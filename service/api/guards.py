@@ -11,6 +11,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.access import who_asked
 from service.api.problems import problem_response
 from service.errors import HostRefused, OriginRefused, RequestError
 
@@ -116,4 +117,5 @@ class SafeHeaders:
                 path=scope["path"],
                 status=status,
                 duration_seconds=round(time.monotonic() - started, 3),
+                **who_asked(scope),
             )

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, and_, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from service.accounts.limits import Quotas
 from service.errors import (
     IdempotencyConflict,
     InvalidRequest,
@@ -43,13 +44,15 @@ from service.storage import BlobStore, open_blobs
 class JobCore:
     """What the commands stand on: database, clock, blobs, features.
 
-    ``engine`` may be bound to a tenant, who is then the only one whose rows are seen.
+    ``engine`` may be bound to a tenant, who is then the only one whose rows are seen; ``quotas``
+    hold for every tenant that has none of its own.
     """
 
     engine: Engine
     clock: Clock
     blobs: BlobStore
     features_folder: Path
+    quotas: Quotas = field(default_factory=Quotas)
 
     @property
     def tenant_id(self) -> str:
@@ -71,7 +74,13 @@ def open_core(settings: Settings) -> JobCore:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     engine = create_engine_for(settings.resolved_database_url)
     migrate(engine)
-    return JobCore(engine, clock_for(engine), open_blobs(settings), settings.features_folder)
+    return JobCore(
+        engine,
+        clock_for(engine),
+        open_blobs(settings),
+        settings.features_folder,
+        Quotas.of(settings),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import ConfigurationError
-from service.settings import Settings, load_settings, require_private_bind
+from service.settings import Settings, keys_required, load_settings, settled_for_host
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "api.md"
 
@@ -55,15 +55,20 @@ def test_secrets_do_not_show():
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.9.9.9"])
-def test_loopback_needs_no_permission(host):
-    require_private_bind(load_settings(), host)
+def test_loopback_needs_no_keys_unless_asked_for(host):
+    assert not keys_required(settled_for_host(load_settings(), host))
+    assert keys_required(settled_for_host(load_settings(require_keys=True), host))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org", ""])  # noqa: S104
-def test_a_public_address_needs_permission(host):
-    with pytest.raises(ConfigurationError, match="no API keys yet"):
-        require_private_bind(load_settings(), host)
-    require_private_bind(load_settings(allow_public_bind=True), host)
+def test_a_public_address_needs_keys_or_a_permission(host):
+    assert keys_required(settled_for_host(load_settings(), host))
+    assert keys_required(settled_for_host(load_settings(allow_public_bind=True), host))
+    keyless = load_settings(require_keys=False)
+    with pytest.raises(ConfigurationError, match="without API keys"):
+        settled_for_host(keyless, host)
+    permitted = keyless.model_copy(update={"allow_public_bind": True})
+    assert not keys_required(settled_for_host(permitted, host))
 
 
 def test_every_setting_is_documented():

@@ -2,6 +2,9 @@
 
 from fastapi import APIRouter
 
+from service.api.deps import SecuredRoute
 from service.api.schemas import PROBLEMS
 
-router = APIRouter(prefix="/v1/batches", tags=["batches"], responses=PROBLEMS)
+router = APIRouter(
+    prefix="/v1/batches", tags=["batches"], responses=PROBLEMS, route_class=SecuredRoute
+)

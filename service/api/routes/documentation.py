@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from service.api.deps import SecuredRoute
 from service.api.schemas import PROBLEMS
 
-router = APIRouter(tags=["documentation"], responses=PROBLEMS)
+router = APIRouter(tags=["documentation"], responses=PROBLEMS, route_class=SecuredRoute)

@@ -1,0 +1,309 @@
+"""Who asks, and may he: decided before a byte of the body is read.
+
+A key comes in ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``, never in the address, which
+logs and browsers keep. A key that does not hold is refused wherever it comes, also where none is
+needed.
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from service.accounts.keyring import Holder, Keyring
+from service.accounts.limits import Quotas
+from service.accounts.rates import RequestRates, UploadSlots
+from service.accounts.scopes import Scope, allows
+from service.errors import Forbidden, RateLimited, ServiceError, Unauthorized, UploadQuotaExceeded
+from service.jobs.commands import JobCore
+from service.settings import Settings, keys_required
+
+REALM = 'Bearer realm="kinetag"'
+RECHECK_SECONDS = 0.4
+"""How often the key of a request that goes on is looked at again; see `MEMORY_SECONDS`."""
+
+SMALL_BODY_BYTES = 1024 * 1024
+"""A body above this, or of a length not told, counts as an upload."""
+
+UPLOAD_RETRY_SECONDS = 5
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Admission:
+    """A request that was let in.
+
+    Attributes:
+        key_text: as it was sent; to be checked again while the request goes on.
+        headers: to go with the answer.
+        checked_at: on the monotonic clock, in seconds.
+    """
+
+    holder: Holder
+    key_text: str | None = field(repr=False)
+    headers: Mapping[str, str]
+    checked_at: float
+
+
+class Gate:
+    """Lets requests in, for one API process.
+
+    Args:
+        settings: of the deployment.
+        core: unbound.
+    """
+
+    def __init__(self, settings: Settings, core: JobCore) -> None:
+        self.keyring = Keyring(core, Quotas.of(settings))
+        self._rates = RequestRates()
+        self._uploads = UploadSlots()
+        self._keys_required = keys_required(settings)
+
+    async def admit(self, request: Request, scope: Scope) -> Admission:
+        """Let a request in, once, if its caller has a scope.
+
+        Raises:
+            Unauthorized: there is no key where one is needed, or one that does not hold.
+            RateLimited: the tenant asks too often.
+            Forbidden: the key lacks the scope.
+        """
+        admission: Admission | None = getattr(request.state, "admission", None)
+        try:
+            if admission is None:
+                admission = request.state.admission = await self._identify(request)
+            _require_scope(admission.holder, scope)
+        except ServiceError as error:
+            self._audit_denial(request, error, admission)
+            raise
+        return admission
+
+    def take_upload_slot(self, request: Request) -> str | None:
+        """Count an admitted request as an upload, if it is one.
+
+        Returns:
+            What `give_upload_slot_back` wants at its end; None if it does not count.
+
+        Raises:
+            UploadQuotaExceeded: the tenant sends as many as it may.
+        """
+        admission: Admission | None = getattr(request.state, "admission", None)
+        if admission is None or admission.holder.quotas.uploads is None:
+            return None
+        if not _is_upload(request.headers):
+            return None
+        holder = admission.holder
+        if self._uploads.take(holder.tenant_id, admission.holder.quotas.uploads):
+            return holder.tenant_id
+        error = UploadQuotaExceeded(
+            f"{holder.quotas.uploads} uploads are under way, which is all you may send at once; "
+            "send this one when another has ended."
+        )
+        error.headers = {"Retry-After": str(UPLOAD_RETRY_SECONDS)}
+        self._audit_denial(request, error, admission)
+        raise error
+
+    def give_upload_slot_back(self, slot: str | None) -> None:
+        """Note that an upload has ended."""
+        if slot is not None:
+            self._uploads.give_back(slot)
+
+    async def still_holds(self, admission: Admission) -> bool:
+        """Say whether the key of a request that goes on still holds."""
+        if admission.key_text is None:
+            return True
+        now = time.monotonic()
+        if now - admission.checked_at < RECHECK_SECONDS:
+            return True
+        admission.checked_at = now
+        try:
+            await self._holder(admission.key_text)
+        except Unauthorized:
+            return False
+        return True
+
+    async def known_caller(self, request: Request) -> bool:
+        """Say whether somebody asks who would be let in, whatever for."""
+        try:
+            await self._holder(self._key_text(request.headers))
+        except Unauthorized:
+            return False
+        return True
+
+    async def _identify(self, request: Request) -> Admission:
+        text = self._key_text(request.headers)
+        holder = await self._holder(text)
+        headers: Mapping[str, str] = {}
+        if holder.quotas.requests_per_second is not None:
+            allowance = self._rates.spend(holder.tenant_id, holder.quotas.requests_per_second)
+            headers = allowance.headers()
+            if not allowance.granted:
+                wait_seconds = max(1, math.ceil(allowance.wait_seconds))
+                error = RateLimited(
+                    f"You may send {holder.quotas.requests_per_second:g} requests per second; "
+                    f"come back in {wait_seconds} s, or ask with ?wait= instead of often."
+                )
+                error.headers = {**headers, "Retry-After": str(wait_seconds)}
+                raise error
+        return Admission(holder, text, headers, time.monotonic())
+
+    async def _holder(self, text: str | None) -> Holder:
+        known = self.keyring.remembered(text)
+        if known is not None:
+            return known
+        return await run_in_threadpool(self.keyring.look_up, text)
+
+    def _key_text(self, headers: Headers) -> str | None:
+        text = presented_key(headers)
+        if text is None and self._keys_required:
+            message = (
+                "An API key is needed; send it as Authorization: Bearer KEY. An operator makes "
+                "one with kinetag keys create."
+            )
+            raise Unauthorized(message)
+        return text
+
+    def _audit_denial(
+        self, request: Request, error: ServiceError, admission: Admission | None
+    ) -> None:
+        holder = admission.holder if admission is not None else None
+        _log.warning(
+            "request_denied",
+            code=error.code,
+            method=request.method,
+            path=request.url.path,
+            client=request.client.host if request.client is not None else None,
+            tenant_id=holder.tenant_id if holder is not None else None,
+            key_id=holder.key_id if holder is not None else None,
+        )
+
+
+def who_asked(scope: AsgiScope) -> dict[str, str | None]:
+    """Return tenant and key of a request that was let in, for its log line; {} of another."""
+    admission: Admission | None = scope.get("state", {}).get("admission")
+    if admission is None:
+        return {}
+    return {"tenant_id": admission.holder.tenant_id, "key_id": admission.holder.key_id}
+
+
+def presented_key(headers: Headers) -> str | None:
+    """Return the key that came with a request; None if none did.
+
+    Raises:
+        Unauthorized: there are several, or what there is is no key.
+    """
+    sent = [("bearer", "", text) for text in headers.getlist("x-api-key")]
+    sent += [_credentials(text) for text in headers.getlist("authorization")]
+    if not sent:
+        return None
+    scheme, _, text = sent[0]
+    if len(sent) > 1 or scheme != "bearer":
+        message = "Send one key, as Authorization: Bearer KEY or as X-API-Key: KEY."
+        raise Unauthorized(message)
+    return text.strip()
+
+
+def _credentials(header: str) -> tuple[str, str, str]:
+    scheme, space, text = header.strip().partition(" ")
+    return scheme.lower(), space, text
+
+
+def _require_scope(holder: Holder, scope: Scope) -> None:
+    if allows(holder.scopes, scope):
+        return
+    error = Forbidden(f"This API key lacks the scope {scope}; use one that has it.")
+    # Source: RFC 6750, section 3.1.
+    error.headers = {"WWW-Authenticate": f'{REALM}, error="insufficient_scope", scope="{scope}"'}
+    raise error
+
+
+def _is_upload(headers: Headers) -> bool:
+    length = headers.get("content-length")
+    if length is None:
+        return "transfer-encoding" in headers
+    return not (length.isascii() and length.isdigit()) or int(length) > SMALL_BODY_BYTES
+
+
+class AdmissionWatch:
+    """ASGI layer: tells rates with every answer, and ends a request whose key was revoked.
+
+    Without it, who once opened a stream of events would go on reading it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        watched = _WatchedRequest(scope, receive, send)
+        try:
+            await self._app(scope, watched.receive, watched.send)
+        except Exception:
+            # What the application makes of the cut is of no interest; the server closes the
+            # connection, so the client sees that the answer is not whole.
+            if not watched.revoked:
+                raise
+
+
+class _WatchedRequest:
+    """The two ways of one request; nothing goes either way once its key does not hold."""
+
+    def __init__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        self._app = scope["app"]
+        self._state: dict[str, Any] = scope.setdefault("state", {})
+        self._receive = receive
+        self._send = send
+        self.revoked = False
+
+    async def receive(self) -> Message:
+        """Return the next part of the request; of a revoked key's, its end."""
+        message = await self._receive()
+        if message.get("more_body", False) and not await self._holds():
+            return {"type": "http.disconnect"}
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send the next part of the answer."""
+        admission = self._admission
+        if message["type"] == "http.response.start" and admission is not None:
+            _add_headers(message, admission.headers)
+        elif message.get("more_body", False) and not await self._holds():
+            reason = "The key does not hold any longer."
+            raise ConnectionAbortedError(reason)
+        await self._send(message)
+
+    @property
+    def _admission(self) -> Admission | None:
+        return self._state.get("admission")
+
+    async def _holds(self) -> bool:
+        admission = self._admission
+        if admission is not None and not self.revoked:
+            gate: Gate = self._app.state.gate
+            self.revoked = not await gate.still_holds(admission)
+            if self.revoked:
+                _log.warning("request_cut", key_id=admission.holder.key_id)
+        return not self.revoked
+
+
+def _add_headers(message: Message, headers: Mapping[str, str]) -> None:
+    present = {name for name, _ in message.get("headers", [])}
+    message["headers"] = [
+        *message.get("headers", []),
+        *(
+            (name.lower().encode(), text.encode())
+            for name, text in headers.items()
+            if name.lower().encode() not in present
+        ),
+    ]
