@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from service.jobs import pace
 from service.jobs.records import EventRecord, JobRecord, TaskRecord, VideoRecord
 from service.jobs.states import (
     JobEvent,
@@ -161,6 +162,7 @@ def start_job(session: Session, job: JobRecord, now: datetime) -> None:
     job.status = next_state(JobStatus(job.status), JobEvent.CLAIMED)
     job.started_at = job.started_at or now
     if was != job.status:
+        pace.begin(job, now)
         add_event(session, job, "job.processing", now)
 
 
@@ -241,10 +243,18 @@ def request_stop(session: Session, job: JobRecord, now: datetime) -> None:
         end_job(session, job, JobEvent.CANCELED, now)
 
 
-def update_progress(session: Session, job: JobRecord, now: datetime) -> None:
+def update_progress(
+    session: Session, job: JobRecord, now: datetime, *, worked: bool = True
+) -> None:
     """Derive progress and the time left from the job's tasks.
 
     Progress never goes back: a chunk that is tried again must not look like lost work elsewhere.
+
+    Args:
+        session: open.
+        job: locked.
+        now: the present.
+        worked: whether what was gained took somebody time, so that it says something of the rest.
     """
     session.flush()
     rows = session.execute(
@@ -259,7 +269,8 @@ def update_progress(session: Session, job: JobRecord, now: datetime) -> None:
         + CHUNKS_SHARE * chunks
         + (1 - PLAN_SHARE - CHUNKS_SHARE) * done.get(TaskKind.JOIN, 0.0)
     )
-    job.progress = min(1.0, max(job.progress, progress))
-    if job.started_at is not None and job.progress > PLAN_SHARE:
-        spent_seconds = (now - job.started_at).total_seconds()
-        job.eta_seconds = round(spent_seconds * (1 - job.progress) / job.progress, 1)
+    before, job.progress = job.progress, min(1.0, max(job.progress, progress))
+    if worked:
+        pace.measure(job, now)
+    else:
+        pace.skip(job, job.progress - before)

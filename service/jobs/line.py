@@ -23,6 +23,28 @@ from service.jobs.states import COMPUTED_KINDS, ENDED, JobQueue, TaskKind, TaskS
 
 QUEUES = (JobQueue.INTERACTIVE, JobQueue.BATCH)
 
+# Put together once: building them takes longer than the database takes to answer.
+_OTHER = aliased(TaskRecord)
+_IN_WORK_ELSEWHERE = (
+    exists()
+    .where(
+        _OTHER.status == literal(str(TaskStatus.LEASED), literal_execute=True),
+        _OTHER.content == TaskRecord.content,
+        _OTHER.index == TaskRecord.index,
+        _OTHER.id != TaskRecord.id,
+    )
+    .correlate(TaskRecord)
+)
+_OPEN_JOB = (
+    exists()
+    .where(
+        JobRecord.id == TaskRecord.job_id,
+        JobRecord.status.not_in(ENDED),
+        JobRecord.cancel_requested.is_(False),
+    )
+    .correlate(TaskRecord)
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
@@ -66,15 +88,7 @@ def claimable(now: datetime, max_attempts: int) -> ColumnElement[bool]:
 
 def open_job() -> ColumnElement[bool]:
     """Return the condition under which the tasks of a job may be taken."""
-    return (
-        exists()
-        .where(
-            JobRecord.id == TaskRecord.job_id,
-            JobRecord.status.not_in(ENDED),
-            JobRecord.cancel_requested.is_(False),
-        )
-        .correlate(TaskRecord)
-    )
+    return _OPEN_JOB
 
 
 def takeable(request: ClaimRequest) -> ColumnElement[bool]:
@@ -84,7 +98,7 @@ def takeable(request: ClaimRequest) -> ColumnElement[bool]:
         TaskRecord.kind.in_(request.kinds),
     ]
     if TaskKind.CHUNK in request.kinds:
-        conditions += [arithmetic.may_take(request.owner, request.now), ~_in_work_elsewhere()]
+        conditions += [arithmetic.may_take(request.owner, request.now), ~_IN_WORK_ELSEWHERE]
     return and_(*conditions)
 
 
@@ -180,18 +194,4 @@ def in_line(kinds: Sequence[TaskKind]) -> ColumnElement[bool]:
     return and_(
         has_status(TaskStatus.READY),
         TaskRecord.kind == fetch if fetches else TaskRecord.kind != fetch,
-    )
-
-
-def _in_work_elsewhere() -> ColumnElement[bool]:
-    other = aliased(TaskRecord)
-    return (
-        exists()
-        .where(
-            other.status == literal(str(TaskStatus.LEASED), literal_execute=True),
-            other.content == TaskRecord.content,
-            other.index == TaskRecord.index,
-            other.id != TaskRecord.id,
-        )
-        .correlate(TaskRecord)
     )

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from service.errors import LeaseLost
-from service.jobs import arithmetic, lifecycle, sweeping
+from service.jobs import arithmetic, lifecycle, pace, sweeping
 from service.jobs.claims import ClaimedTask, claim_task, held, note_worker
 from service.jobs.lifecycle import JobFailure, Plan
 from service.jobs.line import ClaimRequest
@@ -128,7 +128,8 @@ class TaskQueue:
             job.recipe = plan.recipe
             lifecycle.note_facts(session, job, plan.facts)
             lifecycle.add_chunk_tasks(session, job, plan, now)
-            self._go_on(session, job, now)
+            self._go_on(session, job, now, worked=False)
+            pace.begin(job, now)
 
     def complete_fetch(
         self, task_id: str, token: int, *, content: NewContent | None = None
@@ -223,7 +224,7 @@ class TaskQueue:
             lifecycle.add_event(
                 session, job, "chunk.done", now, index=task.index, token=token, computed=computed
             )
-            self._go_on(session, job, now)
+            self._go_on(session, job, now, worked=computed)
             return True
 
     def decline(self, task_id: str, token: int, *, computed_with: Mapping[str, str]) -> bool:
@@ -249,8 +250,8 @@ class TaskQueue:
             _put_back(session, job, task, now, "declined: computes otherwise")
             return False
 
-    def _go_on(self, session: Session, job: JobRecord, now: datetime) -> None:
-        lifecycle.update_progress(session, job, now)
+    def _go_on(self, session: Session, job: JobRecord, now: datetime, *, worked: bool) -> None:
+        lifecycle.update_progress(session, job, now, worked=worked)
         # The job stays processing: its next task waits for a moment only.
         if job.cancel_requested:
             lifecycle.end_job(session, job, JobEvent.CANCELED, now)
