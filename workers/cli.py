@@ -145,10 +145,9 @@ def worker(
 
 @app.command()
 def sweeper(data: DataOption = None) -> None:
-    """Recover expired leases, publish hints, delete what is past its retention."""
+    """Fetch by URL, send webhooks, recover expired leases, delete what is past its retention."""
     stop_signals = StopSignals()
-    with _one_sentence():
-        duties = build_sweeper(_prepare(data_dir=data))
+    with _one_sentence(), build_sweeper(_prepare(data_dir=data)) as duties:
         while not stop_signals.wait(duties.sweep()):
             pass
 

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
 
 import structlog
 from kombu.exceptions import KombuError, OperationalError
@@ -41,12 +43,42 @@ class Duty:
     due_at: float = 0.0
 
 
-class Sweeper:
-    """Runs duties, each at its own pace."""
+class Service(Protocol):
+    """Something with threads of its own, because single turns of it may take long."""
 
-    def __init__(self, duties: Sequence[Duty], clock: Callable[[], float] = time.monotonic) -> None:
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """End soon, leaving nothing half-done that the database does not know of."""
+
+
+class Sweeper:
+    """Runs duties, each at its own pace; as a context manager, its services beside them."""
+
+    def __init__(
+        self,
+        duties: Sequence[Duty],
+        clock: Callable[[], float] = time.monotonic,
+        services: Sequence[Service] = (),
+    ) -> None:
         self._duties = duties
         self._clock = clock
+        self._services = services
+
+    def __enter__(self) -> Self:
+        for service in self._services:
+            service.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for service in self._services:
+            service.stop()
 
     def sweep(self) -> float:
         """Do whatever is due; return the seconds until something is due again."""

@@ -22,6 +22,8 @@ from service.jobs.queue import TaskQueue
 from service.jobs.removal import purge_job, sweep_orphans
 from service.jobs.store import transaction
 from service.settings import Settings
+from service.webhooks.delivery import purge_deliveries
+from service.webhooks.fanout import relay_events
 from workers.celery_app import BrokerAddress, build_app
 from workers.devicelock import DeviceLock
 from workers.queue_views import has_claimable_task, is_unwanted
@@ -205,17 +207,27 @@ def build_supervisor(settings: Settings, options: WorkerOptions) -> WorkerSuperv
 
 
 def build_sweeper(settings: Settings) -> Sweeper:
-    """Build the sweeper with all its duties."""
+    """Build the sweeper with all its duties and services."""
+    from service.outbound import Outbound, OutboundPolicy
+    from workers.delivering import DeliverySender, DeliverySettings
+    from workers.fetching import FetchingSettings, FetchService
+
     core = open_core(settings)
     queue = TaskQueue(core.engine)
     duties = [
         Duty("leases", settings.sweep_seconds, queue.expire_leases),
+        Duty("webhooks", RELAY_SECONDS, lambda: relay_events(core)),
         Duty("retention", settings.sweep_seconds, lambda: _purge_expired(core, queue, settings)),
         Duty("orphans", HOUSEKEEPING_SECONDS, lambda: sweep_orphans(core)),
         Duty(
             "temporaries",
             HOUSEKEEPING_SECONDS,
             lambda: remove_stale_temporaries(settings.temporary_folder, time.time()),
+        ),
+        Duty(
+            "deliveries",
+            HOUSEKEEPING_SECONDS,
+            lambda: purge_deliveries(core, settings.retention_days),
         ),
     ]
     address = broker_address(settings)
@@ -227,7 +239,13 @@ def build_sweeper(settings: Settings) -> Sweeper:
 
         relay = HintRelay(queue.due_hints, publish, queue.mark_hinted)
         duties.insert(0, Duty("hints", RELAY_SECONDS, relay.relay))
-    return Sweeper(duties)
+    outbound = Outbound(OutboundPolicy.of(settings))
+    fetching = FetchingSettings.of(settings, f"{socket.gethostname()}/fetch")
+    services = (
+        FetchService(core, outbound, fetching),
+        DeliverySender(core, outbound, DeliverySettings.of(settings)),
+    )
+    return Sweeper(duties, services=services)
 
 
 def _purge_expired(core: JobCore, queue: TaskQueue, settings: Settings) -> None:

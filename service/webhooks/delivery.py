@@ -24,7 +24,6 @@ MAX_BACKOFF_SECONDS = 24 * 3600.0
 DISABLE_AFTER_SECONDS = 5 * 24 * 3600.0
 """Of nothing but failures. Source: Standard Webhooks, which advises to disable after days."""
 MAX_TRIES_LOGGED = 30
-LEASE_MARGIN_SECONDS = 20.0
 GONE = 410
 
 
@@ -100,29 +99,26 @@ def claim_delivery(
         avoided_hosts: that are busy enough as it is.
         lease_seconds: how long it stays with its sender.
     """
-    with reading(core.engine) as session:
-        # Looking takes no write lock, and mostly there is nothing to do.
-        if session.execute(_due(core.clock.now(session), avoided_hosts)).first() is None:
-            return None
-    with transaction(core.engine) as session:
-        now = core.clock.now(session)
-        due = _due(now, avoided_hosts).with_for_update(skip_locked=True)
-        found = session.execute(due).scalar_one_or_none()
-        if found is None:
-            return None
-        delivery = session.get_one(DeliveryRecord, found)
-        target = _target(session, delivery, now)
-        if target is None:
-            _give_up(delivery, now, "The webhook is disabled.")
-            return None
-        delivery.token += 1
-        delivery.attempts += 1
-        delivery.next_attempt_at = now + timedelta(seconds=lease_seconds)
-        url, secrets = target
-        return ClaimedDelivery(
-            delivery.id, delivery.receiver, delivery.token, delivery.attempts, url, delivery.host,
-            delivery.body, secrets,
-        )  # fmt: skip
+    while _anything_due(core, avoided_hosts):
+        with transaction(core.engine) as session:
+            now = core.clock.now(session)
+            due = _due(now, avoided_hosts).with_for_update(skip_locked=True)
+            found = session.execute(due).scalar_one_or_none()
+            if found is None:
+                return None
+            delivery = session.get_one(DeliveryRecord, found)
+            target = _target(session, delivery, now)
+            if target is not None:
+                delivery.token += 1
+                delivery.attempts += 1
+                delivery.next_attempt_at = now + timedelta(seconds=lease_seconds)
+                return ClaimedDelivery(
+                    delivery.id, delivery.receiver, delivery.token, delivery.attempts, target[0],
+                    delivery.host, delivery.body, target[1],
+                )  # fmt: skip
+            delivery.error = "The webhook is disabled."
+            _complete(delivery, DeliveryStatus.FAILED, now)
+    return None
 
 
 def note_attempt(
@@ -158,19 +154,6 @@ def note_attempt(
         return DeliveryStatus(delivery.status)
 
 
-def return_delivery(core: JobCore, claimed: ClaimedDelivery) -> None:
-    """Give back a message that was not sent: its sender is to end. No attempt is spent."""
-    with transaction(core.engine) as session:
-        delivery = session.get(DeliveryRecord, claimed.id, with_for_update=True)
-        if (
-            delivery is not None
-            and delivery.status == DeliveryStatus.PENDING
-            and delivery.token == claimed.token
-        ):
-            delivery.attempts -= 1
-            delivery.next_attempt_at = core.clock.now(session)
-
-
 def purge_deliveries(core: JobCore, older_than_days: float) -> int:
     """Delete what is long over from the log; return how many. Those about jobs go with the job."""
     with transaction(core.engine) as session:
@@ -182,6 +165,12 @@ def purge_deliveries(core: JobCore, older_than_days: float) -> int:
             .execution_options(synchronize_session=False)
         )
         return len(gone.all())
+
+
+def _anything_due(core: JobCore, avoided_hosts: Collection[str]) -> bool:
+    # Looking takes no write lock, and mostly there is nothing to do.
+    with reading(core.engine) as session:
+        return session.execute(_due(core.clock.now(session), avoided_hosts)).first() is not None
 
 
 def _due(now: datetime, avoided_hosts: Collection[str]) -> Select[str]:
@@ -243,11 +232,6 @@ def _complete(delivery: DeliveryRecord, status: DeliveryStatus, now: datetime) -
     delivery.status = status
     delivery.next_attempt_at = None
     delivery.completed_at = now
-
-
-def _give_up(delivery: DeliveryRecord, now: datetime, reason: str) -> None:
-    delivery.error = reason
-    _complete(delivery, DeliveryStatus.FAILED, now)
 
 
 def _note_failure(
