@@ -178,3 +178,38 @@ def _ticks(steps: AnyArray) -> NDArray[np.int64]:
     ticks = np.zeros(len(steps) + 1, np.int64)
     np.cumsum(steps, dtype=np.int64, out=ticks[1:])
     return ticks
+
+
+def read_json_activations(content: bytes) -> tuple[Activations, NDArray[np.float64]]:
+    """Read what releases before evidence files stored: activations as JSON.
+
+    Returns:
+        The activations, and float64[T], the middle of each step in seconds.
+
+    Raises:
+        EvidenceInvalid: it is damaged.
+    """
+    try:
+        document = json.loads(content)
+        localization = np.array(document["localization"], np.float32)
+        scoring, curves = document.get("scoring"), document.get("window_scores")
+        own = document.get("proposals")
+        activations = Activations(
+            localization=localization,
+            scoring=localization if scoring is None else np.array(scoring, np.float32),
+            video_scores=np.array(document["video_scores"], np.float32),
+            attention=np.array(document["attention"], np.float32),
+            classes=tuple(document["classes"]),
+            window_scores=None if curves is None else np.array(curves, np.float32),
+            proposals=None
+            if own is None
+            else HeadProposals(
+                class_index=np.array(own["class_index"], np.int64),
+                steps=np.array(own["steps"], np.float64).reshape(-1, 2),
+                raw_scores=np.array(own["raw_scores"], np.float64),
+            ),
+        )
+        return activations, np.array(document["seconds"], np.float64)
+    except (KeyError, TypeError, ValueError) as error:
+        message = "The stored activations are damaged; submit the video again."
+        raise EvidenceInvalid(message) from error

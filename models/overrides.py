@@ -4,7 +4,7 @@ As JSON (a job's ``options``, the body of a resegmenting request) these keys are
 them has to be given, and what is not given stays as the model's card says:
 
 =================  ===================================================================
-labels             1 to 1000 of the model's classes: only their segments are returned
+labels             up to 1000 of the model's classes: only their segments are returned
 min_score          0 to 1: only segments of at least this public score are returned
 class_threshold    0 to 1: classes whose video score reaches this are localized
 thresholds         1 to 32 numbers, each 0 <= x < 1: cut levels of the activations
@@ -187,10 +187,10 @@ def _check_range(name: str, value: object, low: float, high: float) -> None:
 
 def _check_labels(labels: tuple[object, ...] | None) -> None:
     if labels is not None and not (
-        1 <= len(labels) <= MAX_LABELS
+        len(labels) <= MAX_LABELS
         and all(isinstance(one, str) and 1 <= len(one) <= MAX_LABEL_LENGTH for one in labels)
     ):
-        raise _invalid("labels", f"lists 1 to {MAX_LABELS} labels of the model")
+        raise _invalid("labels", f"lists at most {MAX_LABELS} labels of the model")
 
 
 def _check_cuts(cuts: tuple[float, ...] | None) -> None:

@@ -10,60 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.config import NmsSettings, ProposalSettings
 from models.errors import EvidenceInvalid
-from models.evidence import Evidence, labels_seen, make_segments
+from models.evidence import labels_seen, make_segments
 from models.evidence_file import array_bytes, read_evidence, write_evidence
-from models.localize.calibration import ScoreCalibration
 from models.overrides import LocalizeOverrides, NmsOverrides
 from models.presentation import PresentationTimes
-from models.timegrid import TimeGrid
-from models.types import Activations, HeadProposals
-
-CLASSES = ("walk", "fall \u2028 -->", "\U0001f938")
-
-
-def evidence_of(seed=0, num_snippets=40, **kinds):
-    """Draw evidence; ``kinds``: own, windowed, same, stretched, calibrated, contrast, variable."""
-    rng = np.random.default_rng(seed)
-    grid = TimeGrid(25.0, 16, 16, num_snippets * 0.64 - 0.2)
-    num_steps = 55 if kinds.get("stretched") else grid.num_snippets
-
-    def curve():
-        smooth = np.convolve(rng.random(num_steps + 6), np.ones(7) / 7, "valid")
-        return ((smooth - smooth.min() + 1e-3) / (np.ptp(smooth) + 2e-3)).astype(np.float32)
-
-    def curves():
-        return np.stack([curve() for _ in CLASSES], axis=1)
-
-    localization = curves()
-    ends = np.sort(rng.uniform(0, num_steps, (30, 2)), axis=1)
-    own = HeadProposals(rng.integers(0, 3, 30), ends, rng.uniform(-1, 2, 30))
-    activations = Activations(
-        localization=localization,
-        scoring=localization if kinds.get("same") else curves(),
-        video_scores=rng.random(3).astype(np.float32),
-        attention=curve(),
-        classes=CLASSES,
-        window_scores=curves() if kinds.get("windowed") else None,
-        proposals=own if kinds.get("own") else None,
-    )
-    steps = rng.integers(1, 5000 if kinds.get("variable") else 2, int(grid.duration_seconds * 30))
-    ticks = np.concatenate([[0], np.cumsum(steps)])
-    base = Fraction(1, 30) if not kinds.get("variable") else Fraction(1, 90_000)
-    return Evidence(
-        activations=activations,
-        grid=grid,
-        proposals=ProposalSettings(
-            source="head" if kinds.get("own") else "thresholds",
-            score="contrast" if kinds.get("contrast") else "oic",
-            class_min_scores=(0.0, 0.1, 0.2),
-            nms=NmsSettings(kinds.get("nms", "hard")),
-        ),
-        calibration=ScoreCalibration(4.0, -1.5) if kinds.get("calibrated") else None,
-        times=PresentationTimes(base, ticks),
-    )
-
+from models.tests.drawn_evidence import CLASSES, evidence_of
 
 KINDS = st.fixed_dictionaries(
     {

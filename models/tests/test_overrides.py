@@ -48,7 +48,7 @@ def test_what_is_given_takes_the_place_of_the_models_own():
 @pytest.mark.parametrize(
     ("options", "field"),
     [
-        ({"labels": []}, "labels"),
+        ({"labels": ["x"] * 1001}, "labels"),
         ({"labels": "fall"}, "labels"),
         ({"labels": [1]}, "labels"),
         ({"labels": ["x" * 256]}, "labels"),

@@ -1,4 +1,4 @@
-"""/v1/jobs: upload, look, list, wait, cancel, delete, fetch results."""
+"""/v1/jobs: upload, look, list, wait, cancel, delete."""
 
 import asyncio
 from typing import Annotated
@@ -7,8 +7,7 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from service.api.deps import ApiContext, JobId, JobsRead, JobsWrite
-from service.api.rendering import ResultFormat, apply_options, choose_format, render_result
+from service.api.deps import ApiContext, JobId, JobsRead, JobsWrite, SecuredRoute
 from service.api.schemas import PROBLEMS, JobBody, JobList
 from service.api.submission import FORM_DOCUMENTATION, preferred_wait_seconds, submit
 from service.jobs import commands, removal
@@ -23,7 +22,7 @@ POLL_HINT_SECONDS = 2
 MAX_PAGE_SIZE = 200
 DEFAULT_PAGE_SIZE = 50
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=PROBLEMS)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=PROBLEMS, route_class=SecuredRoute)
 
 
 @router.post("", status_code=202, response_model=JobBody, openapi_extra=FORM_DOCUMENTATION)
@@ -92,28 +91,6 @@ def delete_job(context: JobsWrite, job_id: JobId) -> Response:
 def cancel_job(context: JobsWrite, job_id: JobId) -> JobBody:
     """Stop a job; canceling a canceled one is no error. A canceled job never succeeds."""
     return JobBody.of(commands.request_cancel(context.core, job_id))
-
-
-@router.get("/{job_id}/result", response_class=Response)
-def get_result(
-    context: JobsRead,
-    job_id: JobId,
-    result_format: Annotated[
-        ResultFormat | None, Query(alias="format", description="Goes before the Accept header.")
-    ] = None,
-    accept: Annotated[str | None, Header()] = None,
-) -> Response:
-    """Fetch the segments of a job that succeeded: native JSON, ActivityNet JSON or CSV."""
-    chosen = result_format or choose_format(accept)
-    view, native = commands.get_result(context.core, job_id)
-    return render_result(apply_options(native, view.job.options), chosen)
-
-
-@router.get("/{job_id}/activations", response_class=Response)
-def get_activations(context: JobsRead, job_id: JobId) -> Response:
-    """Fetch the class activations behind a result: the evidence."""
-    content = commands.get_activations(context.core, job_id)
-    return Response(content, media_type="application/json")
 
 
 async def _wait_for_end(
