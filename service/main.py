@@ -17,8 +17,8 @@ from starlette.middleware.cors import CORSMiddleware
 from service.api.access import AdmissionWatch, Gate
 from service.api.deps import ApiContext
 from service.api.guards import CallerGuard, SafeHeaders
-from service.api.openapi import describe
 from service.api.observing import Observed
+from service.api.openapi import describe
 from service.api.problems import install_error_handlers
 from service.api.routes import (
     batches,
@@ -38,6 +38,7 @@ from service.errors import ConfigurationError
 from service.jobs.commands import open_core
 from service.metrics.requests import RequestMetrics
 from service.settings import Settings, settled_for_host
+from service.tracing import start_tracing
 
 TITLE = "Kinetag"
 DESCRIPTION = "Raw video in, timed action segments out."
@@ -71,6 +72,7 @@ def create_app(settings: Settings, stopping: threading.Event | None = None) -> F
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        end_tracing = start_tracing(settings.otlp_endpoint, "api")
         core = await run_in_threadpool(open_core, settings)
         app.state.context = ApiContext(settings, core, stopping or threading.Event())
         app.state.gate = Gate(settings, core)
@@ -78,6 +80,7 @@ def create_app(settings: Settings, stopping: threading.Event | None = None) -> F
             yield
         finally:
             core.engine.dispose()
+            await run_in_threadpool(end_tracing)
 
     # The interactive pages would load scripts from elsewhere; /openapi.json is served.
     app = FastAPI(

@@ -27,6 +27,7 @@ from service.jobs.states import (
     next_task_state,
 )
 from service.jobs.store import new_id
+from service.metrics.counting import Counter, count, labelled
 
 PLAN_SHARE = 0.02
 """Share of a job's progress that the plan makes up."""
@@ -207,6 +208,9 @@ def end_job(
         refuse_video(session, job, failure)
     details = {} if failure is None else {"code": failure.code}
     add_event(session, job, f"job.{job.status}", now, **details)
+    if job.kind == JobKind.LOCALIZE:
+        ended = labelled(status=job.status, code=details.get("code", ""))
+        count(session, Counter.JOBS_ENDED, ended)
 
 
 def first_task(job: JobRecord, video: VideoRecord) -> TaskKind:

@@ -1,0 +1,1 @@
+"""Figures for monitoring: what processes count, and what the database says at the moment."""
