@@ -174,15 +174,12 @@ def _tenants_in_turn(session: Session, request: ClaimRequest, queue: JobQueue) -
     waiting_ids = sorted(waiting)
     if len(waiting_ids) <= 1:
         return waiting_ids
-    in_work = dict(
-        session.execute(
-            select(TaskRecord.tenant_id, func.count())
-            .where(has_status(TaskStatus.LEASED), TaskRecord.kind.in_(request.kinds))
-            .group_by(TaskRecord.tenant_id)
-        )
-        .tuples()
-        .all()
+    counted = session.execute(
+        select(TaskRecord.tenant_id, func.count())
+        .where(has_status(TaskStatus.LEASED), TaskRecord.kind.in_(request.kinds))
+        .group_by(TaskRecord.tenant_id)
     )
+    in_work = {tenant_id: count for tenant_id, count in counted}  # noqa: C416 - rows are no pairs
     served = request.served or ""
     return sorted(waiting_ids, key=lambda one: (in_work.get(one, 0), one <= served, one))
 
