@@ -69,8 +69,8 @@ def test_started_jobs_go_before_new_ones_and_joins_first(queue, submit):
     for task in begun:
         plan(queue, task, num_chunks=1, recipe=task.job_id)
     third = submit()
-    finish_chunk(queue, claim(queue, "a"))
-    finish_chunk(queue, claim(queue, "b"))
+    for chunk in [claim(queue, "a"), claim(queue, "b")]:
+        finish_chunk(queue, chunk)
     seen = [(task.kind, task.job_id) for task in (claim(queue), claim(queue), claim(queue))]
     assert seen == [("join", first), ("join", second), ("plan", third)]
 
