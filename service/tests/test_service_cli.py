@@ -63,13 +63,14 @@ def test_it_takes_over_a_listening_socket(tmp_path):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--host", "0.0.0.0"), "no API keys yet"),  # noqa: S104
+        (("--host", "0.0.0.0"), "without API keys"),  # noqa: S104
         (("--fd", "77"), "no open socket"),
         (("--host", "127.0.0.1", "--port", "99999"), "KINETAG_PORT"),
     ],
 )
 def test_wrong_use_is_one_sentence(tmp_path, monkeypatch, options, sentence):
     monkeypatch.setattr("service.logs.configure_logs", lambda *_: None)
+    monkeypatch.setenv("KINETAG_REQUIRE_KEYS", "0")
     result = CliRunner().invoke(app, ["api", *options, "--data", str(tmp_path)])
     assert result.exit_code == 2
     assert sentence in result.output
