@@ -40,6 +40,7 @@
     │   ├── ChecksumMismatch      checksum_mismatch
     │   ├── ProtocolRefused       tus_version_unsupported
     │   ├── RangeRefused          range_not_satisfiable
+    │   ├── VideoNotReady         video_not_ready
     │   ├── FileMissing           file_missing
     │   ├── FileChanged           file_changed
     │   ├── FileUnreadable        file_unreadable
@@ -381,6 +382,14 @@ class ProtocolRefused(RequestError):
     code: ClassVar[str] = "tus_version_unsupported"
     title: ClassVar[str] = "Unsupported version of tus"
     status: ClassVar[int] = 412
+
+
+class VideoNotReady(RequestError):
+    """The video's bytes are not here yet, or never will be."""
+
+    code: ClassVar[str] = "video_not_ready"
+    title: ClassVar[str] = "The video is not ready"
+    status: ClassVar[int] = 409
 
 
 class RangeRefused(RequestError):

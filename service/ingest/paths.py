@@ -8,6 +8,7 @@ whoever opens a file judges it again, with the descriptor's own path, by `open_b
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +25,12 @@ class LocalVideo:
     size_bytes: int
 
 
-def resolve_path(text: str, roots: tuple[Path, ...]) -> LocalVideo:
+def resolve_path(text: str, roots: Sequence[str]) -> LocalVideo:
     """Return the file a request names.
 
     Args:
         text: an absolute path.
-        roots: the folders below which files may be named.
+        roots: the folders below which files may be named, as `Settings.path_roots`.
 
     Raises:
         PathRefused: the path is not below a root, or is no regular file that can be read.
@@ -40,7 +41,7 @@ def resolve_path(text: str, roots: tuple[Path, ...]) -> LocalVideo:
     return video
 
 
-def open_below(text: str, roots: tuple[Path, ...]) -> int:
+def open_below(text: str, roots: Sequence[str]) -> int:
     """Open such a file for reading and return its descriptor, which the caller closes.
 
     Raises:
@@ -50,7 +51,7 @@ def open_below(text: str, roots: tuple[Path, ...]) -> int:
     return _open(text, roots)[0]
 
 
-def _open(text: str, roots: tuple[Path, ...]) -> tuple[int, LocalVideo]:
+def _open(text: str, roots: Sequence[str]) -> tuple[int, LocalVideo]:
     if not roots:
         message = (
             "This service reads no files of its own machine; upload the video, or let the "
@@ -84,7 +85,7 @@ def _named(text: str) -> Path:
     return path
 
 
-def _checked(descriptor: int, real: Path, roots: tuple[Path, ...]) -> LocalVideo:
+def _checked(descriptor: int, real: Path, roots: Sequence[str]) -> LocalVideo:
     # A folder on the way may have become a link since it was resolved: resolve what is open.
     if real.resolve() != real or not any(real.is_relative_to(root) for root in _real(roots)):
         raise PathRefused(_outside(roots))
@@ -102,16 +103,16 @@ def _checked(descriptor: int, real: Path, roots: tuple[Path, ...]) -> LocalVideo
     return LocalVideo(real, status.st_size)
 
 
-def _real(roots: tuple[Path, ...]) -> list[Path]:
-    return [root.resolve() for root in roots]
+def _real(roots: Sequence[str]) -> list[Path]:
+    return [Path(root).resolve() for root in roots]
 
 
-def _both_forms(roots: tuple[Path, ...]) -> list[Path]:
-    return [*roots, *_real(roots)]
+def _both_forms(roots: Sequence[str]) -> list[Path]:
+    return [*map(Path, roots), *_real(roots)]
 
 
-def _outside(roots: tuple[Path, ...]) -> str:
-    listed = ", ".join(str(root) for root in roots)
+def _outside(roots: Sequence[str]) -> str:
+    listed = ", ".join(roots)
     return f"The path is not below a folder that may be read; these may: {listed}."
 
 

@@ -15,6 +15,7 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
 from service.errors import InvalidRequest, LengthRequired
+from service.ingest.moments import read_moment
 from service.ingest.names import FALLBACK_NAME, display_name
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def read_metadata(header: str | None) -> Metadata:
         # Bytes that are no text are replaced: a name never makes an upload fail.
         name=display_name(name.decode(errors="replace")) if name else FALLBACK_NAME,
         camera=_word("camera", values),
-        recorded_at=_moment(_word("recorded_at", values)),
+        recorded_at=read_moment(_word("recorded_at", values)),
         header=text,
     )
 
@@ -171,19 +172,6 @@ def _word(key: str, values: dict[str, bytes]) -> str | None:
         )
         raise InvalidRequest(message)
     return text
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        message = "The recorded_at is no moment with its time zone, as 2026-03-01T09:00:00+01:00."
-        raise InvalidRequest(message)
-    return moment
 
 
 def _number(name: str, text: str) -> int:

@@ -19,7 +19,7 @@ from service.jobs.states import ENDED
 from service.jobs.store import reading, transaction
 from service.jobs.tenancy import ALL_TENANTS
 from service.jobs.videos import drop_content
-from service.storage import results_prefix
+from service.storage import features_prefix, results_prefix
 
 ORPHAN_SECONDS = 24 * 3600.0
 """Source: reliability notes A3: what a crash left behind is swept after a day."""
@@ -65,29 +65,29 @@ def purge_job(core: JobCore, job_id: str) -> bool:
         session.delete(job)
         session.flush()
         rubbish = _drop_video(session, video_id)
-    _throw_away(core, rubbish)
+    throw_away(core, rubbish)
     return True
 
 
 @dataclass(frozen=True, slots=True)
-class _Rubbish:
+class Rubbish:
     """What is to be deleted once the rows are gone: blobs, and features by the video's hash."""
 
     blobs: tuple[str, ...] = ()
     features_of: str | None = None
 
 
-def _drop_video(session: Session, video_id: str) -> _Rubbish:
+def _drop_video(session: Session, video_id: str) -> Rubbish:
     """Delete a video's row unless it is kept or a job has it; return what goes with it."""
     video = session.get(VideoRecord, video_id, with_for_update=True)
     if video is None or video.kept:
-        return _Rubbish()
+        return Rubbish()
     if session.scalar(select(exists().where(JobRecord.video_id == video_id))):
-        return _Rubbish()
+        return Rubbish()
     return drop_video_row(session, video)
 
 
-def drop_video_row(session: Session, video: VideoRecord) -> _Rubbish:
+def drop_video_row(session: Session, video: VideoRecord) -> Rubbish:
     """Delete the row of a video that no job has; return what is to be deleted after the commit."""
     sha256, thumbnails_key = video.sha256, video.thumbnails_key
     session.delete(video)
@@ -96,17 +96,20 @@ def drop_video_row(session: Session, video: VideoRecord) -> _Rubbish:
     unused = sha256 is not None and not session.scalar(
         select(exists().where(VideoRecord.sha256 == sha256)).execution_options(**ALL_TENANTS)
     )
-    return _Rubbish(
+    return Rubbish(
         blobs=tuple(key for key in blobs if key is not None),
         features_of=sha256 if unused else None,
     )
 
 
-def _throw_away(core: JobCore, rubbish: _Rubbish) -> None:
+def throw_away(core: JobCore, rubbish: Rubbish) -> None:
+    """Delete what `drop_video_row` returned, after its commit."""
     for key in rubbish.blobs:
         core.blobs.delete(key)
     if rubbish.features_of is not None:
         delete_features(core.features_folder, rubbish.features_of)
+        for key, _ in list(core.blobs.keys(features_prefix(rubbish.features_of))):
+            core.blobs.delete(key)
 
 
 def delete_features(features_folder: Path, sha256: str) -> None:
