@@ -14,11 +14,21 @@ from typing import TYPE_CHECKING, Any
 from models.evidence import LocalizationResult
 from models.evidence_file import write_evidence
 from models.exports import selected, to_native
-from models.feature_store import LocalFeatureStore
+from models.feature_store import FeatureStore, LocalFeatureStore
 from models.overrides import LocalizeOverrides
 from models.types import ProgressCallback, StopCallback, VideoFacts
+from service.tracing import span
 from workers.arithmetic import Adjustment, Arithmetic, adjustment, choose_arithmetic
-from workers.work import FinishedChunk, FinishedVideo, Outcome, PlannedVideo, TaskInput, Unable
+from workers.probing import look_at
+from workers.work import (
+    FinishedChunk,
+    FinishedVideo,
+    Outcome,
+    PlannedVideo,
+    ProbedVideo,
+    TaskInput,
+    Unable,
+)
 
 if TYPE_CHECKING:
     from models.decode import VideoSource
@@ -95,9 +105,9 @@ class LocalizerEngine:
     costs more than a chunk's decoding; consecutive tasks of a video open it once.
     """
 
-    def __init__(self, settings: EngineSettings) -> None:
+    def __init__(self, settings: EngineSettings, store: FeatureStore | None = None) -> None:
         self._settings = settings
-        self._store = LocalFeatureStore(settings.feature_folder)
+        self._store = store or LocalFeatureStore(settings.feature_folder)
         self._loaded: _Loaded | None = None
         self._known: dict[str, _Known] = {}
         self._video: _OpenVideo | None = None
@@ -105,9 +115,11 @@ class LocalizerEngine:
     def run(
         self, work: TaskInput, on_progress: ProgressCallback, should_stop: StopCallback
     ) -> Outcome:
-        """Compute one task: ``plan``, ``chunk`` or ``join``."""
+        """Compute one task: ``probe``, ``plan``, ``chunk`` or ``join``."""
         try:
             match work.task.kind:
+                case "probe":
+                    return self._probe(work, on_progress)
                 case "plan":
                     return self._plan(work)
                 case "chunk":
@@ -125,9 +137,18 @@ class LocalizerEngine:
             video, self._video = self._video, None
             video.source.close()
 
+    def _probe(self, work: TaskInput, on_progress: ProgressCallback) -> ProbedVideo:
+        facts, strip = look_at(work, on_progress)
+        document = facts_to_json(facts)
+        if strip is None:
+            return ProbedVideo(document)
+        return ProbedVideo({**document, "thumbnails": strip.to_json()}, strip.jpeg)
+
     def _plan(self, work: TaskInput) -> PlannedVideo:
         model = work.task.model
         localizer = self._localizer(model)
+        # What does not fit the model is refused now, not after hours of work.
+        localizer.with_overrides(LocalizeOverrides.from_json(work.task.options))
         facts = self._source(localizer, work).facts
         num_chunks = localizer.num_chunks(facts)
         arithmetic, done = choose_arithmetic(
@@ -148,10 +169,17 @@ class LocalizerEngine:
         if localizer is None:
             return Unable(self._known[task.model].own)
         source = self._source(localizer, work)
-        computed = localizer.extract_chunk(
-            source, task.index, self._store, on_progress, should_stop
-        )
-        return FinishedChunk(computed, localizer.computed_with)
+        before = localizer.busy_seconds
+        with span("infer", kind="chunk", index=task.index):
+            computed = localizer.extract_chunk(
+                source, task.index, self._store, on_progress, should_stop
+            )
+        spent = {
+            stage: seconds - before.get(stage, 0.0)
+            for stage, seconds in localizer.busy_seconds.items()
+        }
+        num_frames = localizer.num_chunk_frames(source.facts, task.index)
+        return FinishedChunk(computed, localizer.computed_with, num_frames, spent)
 
     def _join(
         self, work: TaskInput, on_progress: ProgressCallback, should_stop: StopCallback
@@ -163,7 +191,8 @@ class LocalizerEngine:
         source = self._source(localizer, work)
         overrides = LocalizeOverrides.from_json(task.options)
         wished = localizer.with_overrides(overrides)
-        result = wished.localize(source, self._store, on_progress, should_stop)
+        with span("infer", kind="join"):
+            result = wished.localize(source, self._store, on_progress, should_stop)
         self.rest()
         return _finished(result, overrides)
 
@@ -175,8 +204,9 @@ class LocalizerEngine:
             self.rest()
             # Who looks first hashes what is really there, whatever was said when it was stored.
             known: Mapping[str, Any] = task.payload["facts"] or {}
-            source = localizer.open(work.path, name=task.video_name, sha256=known.get("sha256"))
-            self._video = _OpenVideo(key, source.__enter__())
+            with span("decode"):
+                source = localizer.open(work.path, name=task.video_name, sha256=known.get("sha256"))
+                self._video = _OpenVideo(key, source.__enter__())
         return self._video.source
 
     def _localizer_for(self, model: str, wanted: Arithmetic | None) -> Localizer | None:

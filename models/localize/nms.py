@@ -4,6 +4,8 @@ Intervals are half-open float64 seconds. Order of the input never matters: inter
 by score, ties by earlier start, then by earlier end.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,8 @@ from models.errors import ContractViolation
 from models.types import DoubleArray, IntArray
 
 PAIRS_AT_ONCE = 4_000_000
+TOUCHING = float(np.finfo(np.float64).tiny)
+"""The least overlap that is one."""
 
 
 def interval_iou(one: DoubleArray, others: DoubleArray, *, extra: float = 0.0) -> DoubleArray:
@@ -195,21 +199,39 @@ def _suppress_soft(
 ) -> tuple[IntArray, DoubleArray]:
     """Decay every overlapping positive score by a Gaussian of its overlap and rank again.
 
+    Whole rounds at once: scores only fall, so an interval that is better than all that overlap it
+    and are left will be taken before any of them, and its score is final.
+
     Source: Soft-NMS (ICCV 2017), Gaussian form, without its final score cut.
     """
-    current = scores.astype(np.float64)
-    rest = order
-    indices: list[int] = []
-    while len(rest):
-        best = int(rest[0])
-        indices.append(best)
-        rest = rest[1:]
-        iou = interval_iou(intervals[best], intervals[rest], extra=extra)
-        positive = current[rest] > 0
-        current[rest] *= np.where(positive, _decay(iou, settings.alpha), 1.0)
-        rest = rest[ranking(intervals[rest], current[rest])]
-    kept = np.asarray(indices, np.int64)
-    return kept, current[kept]
+    ones, others, iou = _conflicts(intervals[order], replace(settings, threshold=TOUCHING), extra)
+    decay = _decay(iou, settings.alpha)
+    current = scores[order].astype(np.float64)
+    ties = np.argsort(np.lexsort((intervals[order, 1], intervals[order, 0])))
+    while len(ones):
+        first = _ahead(current, ties, ones, others)
+        losers = np.where(first, others, ones)
+        blocked = np.zeros(len(order), np.bool_)
+        blocked[losers] = True
+        settled = ~blocked[ones] | ~blocked[others]
+        targets = losers[settled]
+        # Decays in the order in which their causes would be taken one by one.
+        causes = np.where(first, ones, others)[settled]
+        in_turn = np.lexsort((ties[causes], -current[causes]))
+        targets, factors = targets[in_turn], decay[settled][in_turn]
+        factors = np.where(current[targets] > 0, factors, 1.0)
+        np.multiply.at(current, targets, factors)
+        ones, others, decay = ones[~settled], others[~settled], decay[~settled]
+    return _ranked(intervals, order, current)
+
+
+def _ahead(
+    scores: DoubleArray, ties: IntArray, ones: IntArray, others: IntArray
+) -> NDArray[np.bool_]:
+    """Return bool[P]: whether the first of each pair ranks before the other."""
+    mine, theirs = scores[ones], scores[others]
+    earlier = ties[ones] < ties[others]
+    return np.asarray((mine > theirs) | ((mine == theirs) & earlier), np.bool_)
 
 
 def _ranked(
