@@ -1,28 +1,16 @@
-"""Which files a batch takes, and what each is called: walking, lists, patterns, names.
+"""Which files a batch takes, and where their results are filed: folders, lists, patterns."""
 
-An item's name is its path below the folder that was given, made printable and reversible: bytes
-that are no printable text stand as ``%XX``. Results are filed under it, and tables show it.
-"""
-
-import fnmatch
 import glob
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote_to_bytes
 
+from service.batches.files import RESULT_ENDING, printable_name, walk_files
 from service.errors import InvalidRequest
 
-VIDEO_PATTERNS = (
-    "*.mp4", "*.m4v", "*.mov", "*.3gp", "*.3g2", "*.mkv", "*.webm", "*.avi", "*.ts", "*.m2ts",
-    "*.mts", "*.mpg", "*.mpeg", "*.vob", "*.flv",
-)  # fmt: skip
-"""Usual endings of the containers that `models.decode_formats` opens."""
-
-RESULT_ENDING = ".json"
 MAX_NAME_BYTES = 255
 """Of one component; the limit of the usual file systems."""
 
@@ -88,26 +76,6 @@ class FileChoice:
     left_out: Path | None = None
 
 
-def printable_name(relative: str) -> str:
-    """Return a path below a folder as an item's name; `original_path` takes it back.
-
-    What is not printable, ``%`` itself, and bytes that are no UTF-8 become ``%XX`` of each byte.
-    The dot of a folder that is called like a result is written so too: results never collide.
-    """
-    *folders, last = relative.split("/")
-    names = [_printable(folder) for folder in folders]
-    names = [
-        name.removesuffix(RESULT_ENDING) + "%2Ejson" if name.endswith(RESULT_ENDING) else name
-        for name in names
-    ]
-    return "/".join([*names, _printable(last)])
-
-
-def original_path(name: str) -> str:
-    """Return the path that `printable_name` made a name of."""
-    return os.fsdecode(unquote_to_bytes(name))
-
-
 def result_path(folder: Path, name: str) -> Path:
     """Return where the result of an item of this name is filed; no two names share one.
 
@@ -151,15 +119,6 @@ def hash_file(path: Path, should_stop: Callable[[], bool]) -> str | None:
     return digest.hexdigest()
 
 
-def _printable(part: str) -> str:
-    return "".join(
-        one
-        if one.isprintable() and one != "%"
-        else "".join(f"%{byte:02X}" for byte in os.fsencode(one))
-        for one in part
-    )
-
-
 def _short(part: str, ending: str) -> str:
     content = part.encode()
     if len(content) + len(ending) <= MAX_NAME_BYTES:
@@ -174,7 +133,8 @@ def _candidates(choice: FileChoice) -> Iterator[FileItem]:
     for text in choice.inputs:
         if Path(text).is_dir():
             prefix = f"{Path(text).resolve().name}/" if len(folders) > 1 else ""
-            yield from _below(Path(text), prefix, choice)
+            for relative, path in walk_files(Path(text), choice.patterns, choice.left_out):
+                yield FileItem(printable_name(prefix + relative), path)
         elif Path(text).is_file():
             yield _listed(Path(text), Path(text).parent)
         elif glob.has_magic(text):
@@ -182,35 +142,11 @@ def _candidates(choice: FileChoice) -> Iterator[FileItem]:
                 if Path(path).is_file():
                     yield _listed(Path(path), Path())
         else:
-            message = f"There is no file or folder {_printable(text)}."
+            message = f"There is no file or folder {printable_name(text)}."
             raise InvalidRequest(message)
     for one in choice.lists:
         for path in _lines(one):
             yield _listed(one.parent / path, one.parent)
-
-
-def _below(root: Path, prefix: str, choice: FileChoice) -> Iterator[FileItem]:
-    left_out = choice.left_out.resolve() if choice.left_out is not None else None
-    patterns = choice.patterns or VIDEO_PATTERNS
-    for folder, folders, files in os.walk(root):
-        here = Path(folder)
-        folders[:] = [
-            one
-            for one in folders
-            if not one.startswith(".") and (left_out is None or (here / one).resolve() != left_out)
-        ]
-        for name in files:
-            if is_wanted(name, patterns):
-                path = here / name
-                relative = path.relative_to(root).as_posix()
-                yield FileItem(printable_name(prefix + relative), path)
-
-
-def is_wanted(name: str, patterns: Sequence[str]) -> bool:
-    """Tell whether a file of this name is taken; case does not count."""
-    if name.startswith("."):
-        return False
-    return any(fnmatch.fnmatchcase(name.lower(), one.lower()) for one in patterns)
 
 
 def _listed(path: Path, base: Path) -> FileItem:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from models.atomic import atomic_file
 from service.batches.combining import COMBINED, CombinedFormat, NamedResult, Naming, video_ids
-from workers.batch_files import RESULT_ENDING, result_path
+from service.batches.files import RESULT_ENDING
+from workers.batch_files import result_path
 from workers.batch_ledger import Ledger
 from workers.devicelock import exclusive_folder
 

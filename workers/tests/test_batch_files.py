@@ -7,14 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.batches.files import original_path, printable_name
 from service.errors import InvalidRequest
 from workers.batch_files import (
     FileChoice,
     FileItem,
     FileState,
     find_files,
-    original_path,
-    printable_name,
     result_path,
 )
 from workers.batch_watch import Settling
