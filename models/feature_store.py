@@ -100,14 +100,14 @@ class LocalFeatureStore:
             content = self._path(video_sha256, recipe_digest, chunk).read_bytes()
         except FileNotFoundError:
             return None
-        return _decode_chunk(content)
+        return decode_chunk(content)
 
     def store_chunk(
         self, video_sha256: str, recipe_digest: str, chunk: int, features: ChunkFeatures
     ) -> None:
         """See `FeatureStore.store_chunk`."""
         path = self._path(video_sha256, recipe_digest, chunk)
-        write_bytes_atomic(path, _encode_chunk(features))
+        write_bytes_atomic(path, encode_chunk(features))
 
     def chunks(self, video_sha256: str, recipe_digest: str) -> set[int]:
         """See `FeatureStore.chunks`."""
@@ -115,7 +115,7 @@ class LocalFeatureStore:
 
     def arithmetic(self, video_sha256: str, recipe_digest: str) -> dict[int, dict[str, str]]:
         """See `FeatureStore.arithmetic`."""
-        folder = self._folder(video_sha256) / _checked_hash(recipe_digest)
+        folder = self._folder(video_sha256) / checked_hash(recipe_digest)
         if not folder.is_dir():
             return {}
         numbers = {
@@ -133,26 +133,35 @@ class LocalFeatureStore:
             shutil.rmtree(self._folder(video_sha256))
 
     def _folder(self, video_sha256: str) -> Path:
-        digest = _checked_hash(video_sha256)
+        digest = checked_hash(video_sha256)
         return self._root / digest[:FOLDER_DIGITS] / digest
 
     def _path(self, video_sha256: str, recipe_digest: str, chunk: int) -> Path:
         if chunk < 0:
             message = f"chunk numbers begin at 0, got {chunk}"
             raise ContractViolation(message)
-        folder = self._folder(video_sha256) / _checked_hash(recipe_digest)
+        folder = self._folder(video_sha256) / checked_hash(recipe_digest)
         return folder / f"chunk-{chunk:05d}.safetensors"
 
 
-def _checked_hash(digest: str) -> str:
-    """Return a name that is safe as a folder name, or refuse it."""
+def checked_hash(digest: str) -> str:
+    """Return a name that is safe as a folder name.
+
+    Raises:
+        ContractViolation: it is not.
+    """
     if not HASH_PATTERN.fullmatch(digest):
         message = f"expected a lower-case hex digest, got {digest!r}"
         raise ContractViolation(message)
     return digest
 
 
-def _encode_chunk(features: ChunkFeatures) -> bytes:
+def encode_chunk(features: ChunkFeatures) -> bytes:
+    """Return the bytes of a chunk's file.
+
+    Raises:
+        ContractViolation: the values are no float32[t, D].
+    """
     values = features.values
     if values.ndim != len("tD") or values.dtype != np.float32:
         message = f"features must be float32[t, D], got {values.dtype}{list(values.shape)}"
@@ -167,7 +176,7 @@ def _encode_chunk(features: ChunkFeatures) -> bytes:
     return safetensors.numpy.save({VALUES_KEY: values}, metadata)
 
 
-def _decode_chunk(content: bytes) -> ChunkFeatures | None:
+def decode_chunk(content: bytes) -> ChunkFeatures | None:
     """Return the chunk in a file's bytes, or None where they are not what was written."""
     try:
         values = safetensors.numpy.load(content)[VALUES_KEY]

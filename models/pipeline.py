@@ -120,6 +120,17 @@ class Localizer:
             sha256=sha256,
         )
 
+    @property
+    def busy_seconds(self) -> dict[str, float]:
+        """Stage of extraction -> seconds spent on it so far, added up over threads."""
+        return dict(self._extractor.busy_seconds)
+
+    def num_chunk_frames(self, facts: VideoFacts, chunk: int) -> int:
+        """Return the number of grid frames in one chunk of a video."""
+        chunk_frames = self.recipe.chunk_snippets * self.recipe.stride_frames
+        left_frames = self.recipe.grid(facts.duration_seconds).num_frames - chunk * chunk_frames
+        return min(max(0, left_frames), chunk_frames)
+
     def num_chunks(self, facts: VideoFacts) -> int:
         """Return the number of chunks in which extraction is cut."""
         grid = self.recipe.grid(facts.duration_seconds)

@@ -35,6 +35,7 @@ __all__ = [
     "KEY_PATTERN",
     "BlobStore",
     "LocalBlobStore",
+    "features_prefix",
     "free_bytes",
     "free_floor_bytes",
     "mapped_storage_errors",
@@ -153,6 +154,11 @@ def video_key(video_id: str) -> str:
 def results_prefix(job_id: str) -> str:
     """Return the prefix of everything stored as a result of a job."""
     return f"results/{job_id}"
+
+
+def features_prefix(sha256: str) -> str:
+    """Return the prefix of all features of a video; the data folder's layout is the same."""
+    return f"features/{sha256[:2]}/{sha256}"
 
 
 def store_activations(blobs: BlobStore, job_id: str, evidence: bytes) -> str:

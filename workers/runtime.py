@@ -5,9 +5,10 @@ canceled, or nothing at all when the lease was lost. The computing itself is the
 """
 
 import errno
+import os
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -16,18 +17,23 @@ from typing import assert_never
 import structlog
 
 from models.errors import Cancelled, DiskFull, OutOfMemory, PipelineError
-from service.errors import LeaseLost, OutageError, StorageFull
+from service.errors import LeaseLost, OutageError, RequestError, StorageFull
+from service.ingest.paths import open_below
 from service.jobs.lifecycle import Plan
 from service.jobs.queue import ClaimedTask, TaskQueue
 from service.storage import BlobStore, store_activations
+from service.tracing import span
 from workers.devicelock import DeviceLock
 from workers.lease import LeaseKeeper, LeaseSettings, StopReason
+from workers.metering import TaskMeter, unmetered
+from workers.probing import store_thumbnails
 from workers.work import (
     Engine,
     FinishedChunk,
     FinishedVideo,
     Outcome,
     PlannedVideo,
+    ProbedVideo,
     TaskInput,
     Unable,
 )
@@ -68,6 +74,8 @@ class Runtime:
         draining: whether this worker was told to finish.
         owner: name written into leases.
         lease: its times.
+        path_roots: folders below which videos may lie that were given by path.
+        meter: what counts the work.
     """
 
     queue: TaskQueue
@@ -77,6 +85,8 @@ class Runtime:
     draining: Callable[[], bool]
     owner: str
     lease: LeaseSettings = field(default_factory=LeaseSettings)
+    path_roots: tuple[str, ...] = ()
+    meter: TaskMeter = field(default_factory=unmetered)
 
 
 def run_available(runtime: Runtime, task_id: str | None) -> int:
@@ -101,6 +111,8 @@ def run_available(runtime: Runtime, task_id: str | None) -> int:
             task_id = None
     finally:
         runtime.engine.rest()
+        runtime.blobs.rest()
+        runtime.meter.flush(now=True)
         runtime.lock.release()
     return count
 
@@ -121,19 +133,28 @@ def run_task(runtime: Runtime, task_id: str | None) -> Ending:
         runtime: of this process.
         task_id: the hinted task, or None for the one that is next in line.
     """
-    task = runtime.queue.claim(
-        owner=runtime.owner, task_id=task_id, lease_seconds=runtime.lease.lease_seconds
-    )
+    with span("claim") as attributes:
+        task = runtime.queue.claim(
+            owner=runtime.owner, task_id=task_id, lease_seconds=runtime.lease.lease_seconds
+        )
+        attributes(found=task is not None)
     if task is None:
         return Ending.IDLE
     started = time.monotonic()
-    with structlog.contextvars.bound_contextvars(
-        job_id=task.job_id, task_id=task.id, kind=task.kind, index=task.index, token=task.token
+    with (
+        structlog.contextvars.bound_contextvars(
+            job_id=task.job_id, task_id=task.id, kind=task.kind, index=task.index, token=task.token
+        ),
+        span("task", job_id=task.job_id, kind=task.kind, index=task.index) as attributes,
     ):
         _log.info("task_started", attempt=task.attempt)
         with runtime.lock.occupied(task.id, task.token):
             ending = _carry(runtime, task)
-        _log.info("task_ended", ending=ending.value, duration_seconds=time.monotonic() - started)
+        seconds = time.monotonic() - started
+        _log.info("task_ended", ending=ending.value, duration_seconds=seconds)
+        attributes(ending=ending.value)
+    runtime.meter.task(task.kind, ending.value, seconds)
+    runtime.meter.flush()
     return ending
 
 
@@ -157,7 +178,7 @@ def _execute(runtime: Runtime, task: ClaimedTask) -> Ending:
         return _end_early(runtime.queue, task, keeper.reason)
     except (DiskFull, StorageFull, MemoryError, OSError) as error:
         return _resource_failed(runtime.queue, task, error)
-    except PipelineError as error:
+    except (PipelineError, RequestError) as error:
         return _fail(runtime.queue, task, error)
     except (LeaseLost, OutageError):
         raise
@@ -174,14 +195,38 @@ def _execute(runtime: Runtime, task: ClaimedTask) -> Ending:
     if keeper.reason in {StopReason.FENCED, StopReason.STALLED}:
         # The commit would be refused if somebody else holds the task by now; let it decide.
         _log.warning("finished_late", reason=keeper.reason)
-    return _commit(runtime, task, outcome)
+    with span("commit"):
+        ending = _commit(runtime, task, outcome)
+    if ending is Ending.DONE:
+        _meter(runtime.meter, outcome)
+    return ending
 
 
-def _opened(runtime: Runtime, task: ClaimedTask) -> AbstractContextManager[Path]:
-    """Yield the task's video as a file of this machine: its blob, or where it was said to lie."""
+def _meter(meter: TaskMeter, outcome: Outcome) -> None:
+    match outcome:
+        case PlannedVideo():
+            meter.chunks("found", len(outcome.done_chunks))
+        case FinishedChunk():
+            meter.chunk(outcome.computed, outcome.num_frames, outcome.stage_seconds)
+        case _:
+            return
+
+
+@contextmanager
+def _opened(runtime: Runtime, task: ClaimedTask) -> Iterator[Path]:
+    """Yield the task's video as a file of this machine: its blob, or where it was said to lie.
+
+    A path is judged again, since links may have changed; what was judged is what is read.
+    """
     if task.video_key is not None:
-        return runtime.blobs.open_local(task.video_key)
-    return nullcontext(Path(task.video_ref or ""))
+        with runtime.blobs.open_local(task.video_key) as path:
+            yield path
+        return
+    descriptor = open_below(task.video_ref or "", runtime.path_roots)
+    try:
+        yield Path(f"/dev/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
 
 
 def _compute(runtime: Runtime, work: TaskInput, keeper: LeaseKeeper) -> Outcome:
@@ -232,7 +277,7 @@ def _resource_failed(queue: TaskQueue, task: ClaimedTask, error: BaseException) 
     return Ending.FAILED
 
 
-def _fail(queue: TaskQueue, task: ClaimedTask, error: PipelineError) -> Ending:
+def _fail(queue: TaskQueue, task: ClaimedTask, error: PipelineError | RequestError) -> Ending:
     _log.warning("task_failed", code=error.code, error=str(error))
     queue.fail(task.id, task.token, code=error.code, message=str(error), retryable=error.retryable)
     return Ending.FAILED
@@ -261,6 +306,8 @@ def _commit(runtime: Runtime, task: ClaimedTask, outcome: Outcome) -> Ending:
             return Ending.DECLINED
         case FinishedVideo():
             _commit_result(runtime, task, outcome)
+        case ProbedVideo():
+            _commit_probe(runtime, task, outcome)
         case _:
             assert_never(outcome)
     return Ending.DONE
@@ -272,6 +319,18 @@ def _commit_result(runtime: Runtime, task: ClaimedTask, video: FinishedVideo) ->
         key = store_activations(runtime.blobs, task.job_id, video.evidence)
     try:
         runtime.queue.complete_join(task.id, task.token, result=video.result, activations_key=key)
+    except LeaseLost:
+        if key is not None:
+            runtime.blobs.delete(key)
+        raise
+
+
+def _commit_probe(runtime: Runtime, task: ClaimedTask, video: ProbedVideo) -> None:
+    key = None
+    if video.thumbnails is not None:
+        key = store_thumbnails(runtime.blobs, task.video_id, video.thumbnails)
+    try:
+        runtime.queue.complete_probe(task.id, task.token, facts=video.facts, thumbnails_key=key)
     except LeaseLost:
         if key is not None:
             runtime.blobs.delete(key)

@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING
 import structlog
 
 from service.errors import LeaseLost, OutageError
+from service.ingest.library import sweep_videos
+from service.ingest.uploads import UploadDesk, sweep_uploads
 from service.jobs.claims import note_worker
 from service.jobs.commands import JobCore, open_core
 from service.jobs.queue import TaskQueue
 from service.jobs.removal import purge_job, sweep_orphans
 from service.jobs.store import transaction
+from service.metrics.counting import sum_up, write_counts
 from service.settings import Settings
+from service.tracing import start_tracing
 from service.webhooks.delivery import purge_deliveries
 from service.webhooks.fanout import relay_events
 from workers.celery_app import BrokerAddress, build_app
@@ -33,6 +37,7 @@ from workers.tasks import publish_hints
 from workers.watchdog import Watchdog
 
 if TYPE_CHECKING:
+    from models.feature_store import FeatureStore
     from workers.runtime import Runtime
 
 POLL_WITHOUT_BROKER_SECONDS = 1.0
@@ -42,7 +47,9 @@ MAX_WORKERS = 64
 """Per host; more of them would only wait for the one database file."""
 
 RELAY_SECONDS = 0.5
+UPLOADS_SECONDS = 60.0
 HOUSEKEEPING_SECONDS = 3600.0
+COUNT_SECONDS = 60.0
 
 _log = structlog.get_logger(__name__)
 
@@ -142,8 +149,10 @@ def build_runtime(settings: Settings, options: WorkerOptions) -> "Runtime":
     """Build what a process needs to run tasks; called in a child only, on its first task."""
     from workers.engine import EngineSettings, LocalizerEngine
     from workers.lease import LeaseSettings
+    from workers.metering import TaskMeter
     from workers.runtime import Runtime
 
+    start_tracing(settings.otlp_endpoint, "worker")
     core = open_core(settings)
     engine = EngineSettings(
         model_folders=settings.model_folders,
@@ -153,17 +162,26 @@ def build_runtime(settings: Settings, options: WorkerOptions) -> "Runtime":
     )
     return Runtime(
         queue=TaskQueue(core.engine),
-        engine=LocalizerEngine(engine),
+        engine=LocalizerEngine(engine, _shared_features(settings, core)),
         lock=DeviceLock(run_folder(settings), options.file_name),
         blobs=core.blobs,
         draining=drain_flag(settings, options).exists,
         owner=options.owner,
+        path_roots=settings.path_roots,
         lease=LeaseSettings(
             lease_seconds=settings.lease_seconds,
             heartbeat_seconds=settings.heartbeat_seconds,
             stall_seconds=settings.stall_seconds,
         ),
+        meter=TaskMeter(lambda counts: write_counts(core.engine, counts)),
     )
+
+
+def _shared_features(settings: Settings, core: JobCore) -> "FeatureStore | None":
+    """Return where features lie that all hosts share; None where they lie in the data folder."""
+    from workers.shared_features import SharedFeatureStore
+
+    return None if settings.storage_url is None else SharedFeatureStore(core.blobs)
 
 
 def build_supervisor(settings: Settings, options: WorkerOptions) -> WorkerSupervisor:
@@ -218,7 +236,10 @@ def build_sweeper(settings: Settings) -> Sweeper:
         Duty("leases", settings.sweep_seconds, queue.expire_leases),
         Duty("webhooks", RELAY_SECONDS, lambda: relay_events(core)),
         Duty("retention", settings.sweep_seconds, lambda: _purge_expired(core, queue, settings)),
+        Duty("counts", COUNT_SECONDS, lambda: sum_up(core.engine)),
         Duty("orphans", HOUSEKEEPING_SECONDS, lambda: sweep_orphans(core)),
+        Duty("uploads", UPLOADS_SECONDS, lambda: sweep_uploads(UploadDesk.of(core, settings))),
+        Duty("videos", HOUSEKEEPING_SECONDS, lambda: sweep_videos(core, settings.retention_days)),
         Duty(
             "temporaries",
             HOUSEKEEPING_SECONDS,

@@ -25,10 +25,15 @@ class PlannedVideo:
 
 @dataclass(frozen=True, slots=True)
 class FinishedChunk:
-    """A chunk task's outcome; ``computed`` is False when its features were already stored."""
+    """A chunk task's outcome; ``computed`` is False when its features were already stored.
+
+    ``stage_seconds`` says what the time went into, added up over threads.
+    """
 
     computed: bool
     computed_with: Mapping[str, str] = field(default_factory=dict)
+    num_frames: int = 0
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,15 @@ class FinishedVideo:
     evidence: bytes | None = None
 
 
-Outcome = PlannedVideo | FinishedChunk | Unable | FinishedVideo
+@dataclass(frozen=True, slots=True)
+class ProbedVideo:
+    """A probe task's outcome: the facts, and thumbnails as a JPEG if any could be drawn."""
+
+    facts: dict[str, Any]
+    thumbnails: bytes | None = None
+
+
+Outcome = PlannedVideo | FinishedChunk | Unable | FinishedVideo | ProbedVideo
 
 
 @dataclass(frozen=True, slots=True)

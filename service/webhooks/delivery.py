@@ -16,6 +16,7 @@ from service.jobs.commands import JobCore
 from service.jobs.lifecycle import lock_job
 from service.jobs.records import JobRecord
 from service.jobs.store import reading, transaction
+from service.metrics.counting import Counter, count, labelled
 from service.settings import Settings
 from service.webhooks.records import DeliveryRecord, DeliveryStatus, WebhookRecord
 
@@ -137,6 +138,8 @@ def note_attempt(
         if delivery is None or delivery.status != DeliveryStatus.PENDING:
             return None
         _log_try(delivery, attempt, now)
+        result = "delivered" if attempt.error is None else "failed"
+        count(session, Counter.DELIVERY_ATTEMPTS, labelled(result=result))
         if attempt.error is None:
             # It arrived, whoever holds the lease meanwhile.
             _complete(delivery, DeliveryStatus.DELIVERED, now)
