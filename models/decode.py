@@ -21,6 +21,7 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
+from models.decode_answers import checked_int, clean, ranged
 from models.decode_process import DecodeChild, start_child
 from models.decode_protocol import (
     BYTES_PER_PIXEL,
@@ -54,7 +55,6 @@ from models.types import ByteArray, DoubleArray, IntArray, MediaWarning, VideoFa
 __all__ = ["DecodeLimits", "VideoSource", "display_name", "probe"]
 
 HASH_BLOCK_BYTES = 1 << 20
-MAX_SENTENCE_LENGTH = 500
 EXIT_SECONDS = 5.0
 FIRST_FPS = 25.0
 MAX_TIME_BASE = 2**31 - 1  # of numerator and denominator: FFmpeg's rationals are 32-bit
@@ -183,13 +183,13 @@ class VideoSource:
             answer = self._ask({"ask": "times", "start": start})
             assert self._child is not None  # noqa: S101 - narrows the type; asking needs it
             room = min(left, len(self._child.shared) // BYTES_PER_TICK)
-            count = _checked_int(answer.get("count"), 1, room, self._distrust)
+            count = checked_int(answer.get("count"), 1, room, self._distrust)
             # A copy, since the child could still change what it wrote.
             parts.append(np.frombuffer(self._child.shared, np.int64, count).copy())
             try:
                 numerator, denominator = answer["time_base"]
                 base = Fraction(
-                    _ranged(numerator, 1, MAX_TIME_BASE), _ranged(denominator, 1, MAX_TIME_BASE)
+                    ranged(numerator, 1, MAX_TIME_BASE), ranged(denominator, 1, MAX_TIME_BASE)
                 )
             except (KeyError, TypeError, ValueError):
                 self._distrust()
@@ -204,6 +204,34 @@ class VideoSource:
     def source_frame_at(self, seconds: DoubleArray) -> IntArray:
         """Return int64[N]: the source frame, by presentation order, on screen at each instant."""
         return self.presentation_times().frames_at(np.atleast_1d(seconds))
+
+    def tiles(self, count: int, box: tuple[int, int]) -> tuple[DoubleArray, ByteArray]:
+        """Return small pictures for showing, evenly in time; quick, however long the video is.
+
+        Args:
+            count: at most so many; a video of few frames has fewer.
+            box: (width, height) that each fits into, in pixels; together at most 8 MB.
+
+        Returns:
+            float64[F], the second at which each is on screen, and uint8[F, H, W, 3], RGB.
+        """
+        answer = self._ask({"ask": "tiles", "count": count, "box": list(box)})
+        assert self._child is not None  # noqa: S101 - narrows the type; asking needs it
+        try:
+            height, width = (
+                ranged(side, 1, most) for side, most in zip(answer["size"], box[::-1], strict=True)
+            )
+            seconds = np.array([float(second) for second in answer["seconds"]], dtype=np.float64)
+            in_order = bool(
+                (np.diff(seconds, prepend=0.0, append=self.facts.duration_seconds) >= 0).all()
+            )
+            if len(seconds) > count or not in_order:
+                raise ValueError
+        except (KeyError, TypeError, ValueError):
+            self._distrust()
+        shape = (len(seconds), height, width, BYTES_PER_PIXEL)
+        # A copy, since the child could still change what it wrote.
+        return seconds, np.ndarray(shape, np.uint8, buffer=self._child.shared).copy()
 
     def _open(self, descriptor: int) -> None:
         try:
@@ -238,7 +266,7 @@ class VideoSource:
         limit = self._limits
         pixels = limit.max_pixels
         height, width = answer["frame_size"]
-        self.frame_size = (_ranged(height, 1, pixels), _ranged(width, 1, pixels))
+        self.frame_size = (ranged(height, 1, pixels), ranged(width, 1, pixels))
         if self.frame_size[0] * self.frame_size[1] > pixels:
             raise ValueError
         duration = float(answer["duration_seconds"])
@@ -251,25 +279,26 @@ class VideoSource:
             duration_seconds=duration,
             nominal_fps=fps if math.isfinite(fps) else 0.0,
             variable_frame_rate=bool(answer["variable_frame_rate"]),
-            width_px=_ranged(answer["width_px"], 1, pixels),
-            height_px=_ranged(answer["height_px"], 1, pixels),
-            num_source_frames=_ranged(answer["num_source_frames"], 1, limit.max_frames),
-            codec=_clean(answer["codec"]),
+            width_px=ranged(answer["width_px"], 1, pixels),
+            height_px=ranged(answer["height_px"], 1, pixels),
+            num_source_frames=ranged(answer["num_source_frames"], 1, limit.max_frames),
+            codec=clean(answer["codec"]),
+            container=clean(answer["container"]),
         )
         for code, sentence, seconds in answer["notes"]:
             since = None if seconds is None else float(seconds)
-            self._notes.append(MediaWarning(_clean(code), _clean(sentence), since))
+            self._notes.append(MediaWarning(clean(code), clean(sentence), since))
 
     def _read_batch(self, start: int, target: ByteArray) -> int:
         """Fill ``target`` with as many frames as one answer carries; return how many."""
         answer = self._ask({"ask": "read", "start": start, "stop": start + len(target)})
         room = min(len(target), batch_frames(*self.frame_size))
-        count = _checked_int(answer.get("count"), 1, room, self._distrust)
+        count = checked_int(answer.get("count"), 1, room, self._distrust)
         for problem in answer.get("problems", []):
             match problem:
                 case [str(code), int(frame)] if code in PROBLEM_SENTENCES:
                     self._problems.add(
-                        code, _checked_int(frame, start, start + count - 1, self._distrust)
+                        code, checked_int(frame, start, start + count - 1, self._distrust)
                     )
                 case _:
                     self._distrust()
@@ -310,7 +339,7 @@ class VideoSource:
         if "error" in answer:
             self.close()
             kind = ERRORS.get(str(answer["error"]), UnreadableVideo)
-            raise kind(_clean(answer.get("message", "The video cannot be read.")))
+            raise kind(clean(answer.get("message", "The video cannot be read.")))
         return answer
 
     def _explain_end(self) -> NoReturn:
@@ -361,24 +390,3 @@ def _hash(descriptor: int) -> str:
         digest.update(block)
         position += len(block)
     return digest.hexdigest()
-
-
-def _ranged(value: object, low: int, high: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ValueError
-    return value
-
-
-def _checked_int(value: object, low: int, high: int, distrust: Any) -> int:  # noqa: ANN401
-    try:
-        return _ranged(value, low, high)
-    except ValueError:
-        distrust()
-        raise
-
-
-def _clean(text: object) -> str:
-    """Make a child's words safe to show: no control characters, bounded."""
-    return "".join(
-        character for character in str(text)[:MAX_SENTENCE_LENGTH] if character.isprintable()
-    )

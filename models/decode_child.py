@@ -27,8 +27,9 @@ from models.decode_protocol import (
 )
 
 if TYPE_CHECKING:
-    from models.decode_frames import GridFrames, Shown
+    from models.decode_frames import GridFrames
     from models.decode_media import Medium
+    from models.types import ByteArray
 
 BEAT_SECONDS = 1.0
 # Source: linux/prctl.h.
@@ -122,7 +123,12 @@ class Session:
             }
 
     def _handlers(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
-        return {"open": self._open, "read": self._read, "times": self._times}
+        return {
+            "open": self._open,
+            "read": self._read,
+            "times": self._times,
+            "tiles": self._tiles,
+        }
 
     def _beat(self) -> None:
         now = time.monotonic()
@@ -149,6 +155,7 @@ class Session:
             "height_px": frames.displayed[1],
             "num_source_frames": len(timeline.ticks),
             "codec": medium.codec,
+            "container": medium.container_name,
             "frame_size": list(frames.size),
             "notes": [list(note) for note in medium.notes],
         }
@@ -160,19 +167,17 @@ class Session:
         stop = min(question["stop"], start + batch_frames(height, width))
         problems: list[list[Any]] = []
         for index, shown in enumerate(self._frames.read(start, stop)):
-            self._store(index, shown)
+            self._store(index, shown.rgb)
             self._beat()
             if shown.problem is not None:
                 problems.append([shown.problem, start + index])
         return {"count": stop - start, "problems": problems}
 
-    def _store(self, index: int, shown: "Shown") -> None:
+    def _store(self, index: int, rgb: "ByteArray") -> None:
         import numpy as np  # noqa: PLC0415
 
-        target = np.ndarray(
-            shown.rgb.shape, np.uint8, buffer=self._shared, offset=index * shown.rgb.nbytes
-        )
-        target[...] = shown.rgb
+        target = np.ndarray(rgb.shape, np.uint8, buffer=self._shared, offset=index * rgb.nbytes)
+        target[...] = rgb
 
     def _times(self, question: dict[str, Any]) -> dict[str, Any]:
         import numpy as np  # noqa: PLC0415
@@ -183,6 +188,19 @@ class Session:
         np.ndarray(ticks.shape, np.int64, buffer=self._shared)[...] = ticks
         base = timeline.time_base
         return {"count": len(ticks), "time_base": [base.numerator, base.denominator]}
+
+    def _tiles(self, question: dict[str, Any]) -> dict[str, Any]:
+        from models.decode_tiles import draw_tiles, tile_size  # noqa: PLC0415
+
+        assert self._medium is not None  # noqa: S101 - narrows the type; "open" came first
+        assert self._frames is not None  # noqa: S101 - as above
+        width, height = tile_size(self._frames.displayed, tuple(question["box"]))
+        timeline = self._medium.timeline
+        seconds: list[float] = []
+        for tile in draw_tiles(self._medium, (width, height), question["count"], self._beat):
+            self._store(len(seconds), tile.rgb)
+            seconds.append(float(timeline.ticks[tile.rank] * timeline.time_base))
+        return {"size": [height, width], "seconds": seconds}
 
 
 def _out_of_memory() -> dict[str, Any]:

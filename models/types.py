@@ -49,6 +49,7 @@ class VideoFacts:
         width_px, height_px: as displayed, after rotation metadata.
         num_source_frames: video packets that carry a frame to be shown.
         codec: FFmpeg's name of the decoder.
+        container: FFmpeg's names of the file's format, separated by commas.
     """
 
     name: str
@@ -60,6 +61,7 @@ class VideoFacts:
     height_px: int
     num_source_frames: int
     codec: str
+    container: str = ""
 
 
 @dataclass(frozen=True, slots=True)
