@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from service.jobs import pace
 from service.jobs.records import EventRecord, JobRecord, TaskRecord, VideoRecord
 from service.jobs.states import (
+    ENDED,
     JobEvent,
     JobKind,
     JobStatus,
@@ -37,6 +38,8 @@ CHUNKS_SHARE = 0.95
 TURNS = {TaskKind.JOIN: 0, TaskKind.CHUNK: 1}
 LAST_TURN = 2
 """Of whatever begins a job; see `service.jobs.line`."""
+
+TOLD_EVENTS = frozenset(f"job.{status}" for status in ENDED)
 
 OPEN_TASKS = (TaskStatus.READY, TaskStatus.LEASED)
 
@@ -89,6 +92,8 @@ def add_event(
             job_id=job.id,
             type=event_type,
             details=details,
+            # Receivers of webhooks are told of endings only: the rest waits for nobody.
+            relayed=event_type not in TOLD_EVENTS,
             created_at=now,
         )
     )
@@ -223,7 +228,9 @@ def first_task(job: JobRecord, video: VideoRecord) -> TaskKind:
 def note_facts(session: Session, job: JobRecord, facts: Mapping[str, Any]) -> VideoRecord:
     """Store what was found out about a job's video, which is ready with that."""
     video = session.get_one(VideoRecord, job.video_id)
-    video.facts = dict(facts)
+    # Only a probe draws thumbnails; what is known of their strip stays with it.
+    strip = (video.facts or {}).get("thumbnails")
+    video.facts = {**({} if strip is None else {"thumbnails": strip}), **facts}
     video.sha256 = video.sha256 or facts.get("sha256")
     video.status = VideoStatus.READY
     video.error_code = video.error_message = None
