@@ -27,6 +27,7 @@ from models.types import Activations, HeadProposals
 FORMAT = 1
 HEADER = "header"
 MEMBER_ENDING = ".npy"
+STREAM_PREFIX = "attention_"
 COMPRESSION_LEVEL = 6
 NO_DATE = (1980, 1, 1, 0, 0, 0)
 """Source: the earliest moment that a zip archive can express; files are equal whenever made."""
@@ -40,8 +41,9 @@ def write_evidence(evidence: Evidence) -> bytes:
 
     Arrays: ``localization``, ``attention``, ``video_scores``, ``seconds`` (float64[T], the middle
     of each step), ``frame_steps`` (clock ticks from each source frame to the next), ``header``;
-    where there are any ``scoring`` (absent: it is the localization), ``window_scores``, and
-    ``proposal_class_index``, ``proposal_steps``, ``proposal_raw_scores``.
+    where there are any ``scoring`` (absent: it is the localization), ``window_scores``,
+    ``proposal_class_index``, ``proposal_steps``, ``proposal_raw_scores``, and ``attention_rgb``,
+    ``attention_flow`` of heads that look at each stream by itself.
     """
     activations, times = evidence.activations, evidence.times
     header = {
@@ -82,6 +84,8 @@ def activation_arrays(activations: Activations) -> dict[str, AnyArray]:
         arrays["proposal_class_index"] = own.class_index
         arrays["proposal_steps"] = own.steps
         arrays["proposal_raw_scores"] = own.raw_scores
+    for stream, values in activations.stream_attention.items():
+        arrays[STREAM_PREFIX + stream] = values
     return arrays
 
 
@@ -164,6 +168,11 @@ def _activations(arrays: Mapping[str, AnyArray], classes: tuple[str, ...]) -> Ac
         classes=classes,
         window_scores=arrays.get("window_scores"),
         proposals=own,
+        stream_attention={
+            name.removeprefix(STREAM_PREFIX): array
+            for name, array in arrays.items()
+            if name.startswith(STREAM_PREFIX)
+        },
     )
 
 

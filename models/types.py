@@ -113,6 +113,8 @@ class Activations:
         window_scores: float32[T, C], the video scores of overlapping windows cross-faded over
             time; None when the head saw the whole video at once.
         proposals: the head's own; None for heads whose sequences are cut at thresholds.
+        stream_attention: stream -> float32[T] in [0, 1], the actionness that each stream sees by
+            itself; empty for heads that look at all streams as one.
     """
 
     localization: FloatArray
@@ -122,6 +124,7 @@ class Activations:
     classes: tuple[str, ...]
     window_scores: FloatArray | None = None
     proposals: HeadProposals | None = None
+    stream_attention: dict[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

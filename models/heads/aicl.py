@@ -157,6 +157,10 @@ class AiclHead(Head):
             f"{stream}_actionness": torch.sigmoid(actionness)[..., 0],
         }
 
+    def stream_attention(self, output: HeadOutput) -> dict[str, Tensor]:
+        """Return each stream's own actionness, whose mean is the attention."""
+        return {stream: output.evidence[f"{stream}_actionness"] for stream in self.streams}
+
     def loss(
         self,
         output: HeadOutput,

@@ -177,6 +177,11 @@ class Head(nn.Module, ABC):
         del output
         return None
 
+    def stream_attention(self, output: HeadOutput) -> dict[str, Tensor]:
+        """Return f32[B, T] in [0, 1] by stream: what each sees; empty for most heads."""
+        del output
+        return {}
+
     def trained_state(self) -> dict[str, Tensor]:
         """Return the state dict without what only training needs."""
         return {
@@ -219,6 +224,10 @@ class Head(nn.Module, ABC):
             attention=output.attention[0].float().cpu().numpy(),
             classes=self.spec.classes,
             proposals=None if proposals is None else proposals[0],
+            stream_attention={
+                stream: values[0].float().cpu().numpy()
+                for stream, values in self.stream_attention(output).items()
+            },
         )
 
 

@@ -119,6 +119,10 @@ def cross_fade(ranges: Sequence[tuple[int, int]], windows: Sequence[Activations]
         classes=windows[0].classes,
         window_scores=window_scores,
         proposals=_joined_proposals(ranges, windows),
+        stream_attention={
+            stream: joined([w.stream_attention[stream][:, None] for w in windows])[:, 0]
+            for stream in windows[0].stream_attention
+        },
     )
 
 

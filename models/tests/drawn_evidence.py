@@ -41,6 +41,7 @@ def evidence_of(seed: int = 0, num_snippets: int = 40, **kinds: Any) -> Evidence
         classes=CLASSES,
         window_scores=curves() if kinds.get("windowed") else None,
         proposals=own if kinds.get("own") else None,
+        stream_attention={"rgb": curve(), "flow": curve()} if kinds.get("streams") else {},
     )
     steps = rng.integers(1, 5000 if kinds.get("variable") else 2, int(grid.duration_seconds * 30))
     ticks = np.concatenate([[0], np.cumsum(steps)])

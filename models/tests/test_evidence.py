@@ -44,7 +44,7 @@ def test_a_stored_result_comes_out_again_bit_for_bit(kinds, seed, num_snippets):
 
 
 def test_every_array_and_setting_is_kept():
-    known = evidence_of(own=True, windowed=True, calibrated=True, variable=True)
+    known = evidence_of(own=True, windowed=True, calibrated=True, variable=True, streams=True)
     again = read_evidence(write_evidence(known))
     assert (again.grid, again.proposals, again.calibration) == (
         known.grid,
@@ -57,6 +57,9 @@ def test_every_array_and_setting_is_kept():
         mine, theirs = getattr(again.activations, name), getattr(known.activations, name)
         assert mine.dtype == theirs.dtype
         assert mine.tobytes() == theirs.tobytes()
+    assert list(again.activations.stream_attention) == ["rgb", "flow"]
+    for stream, values in again.activations.stream_attention.items():
+        assert values.tobytes() == known.activations.stream_attention[stream].tobytes()
     assert again.times.ticks.tolist() == known.times.ticks.tolist()
 
 

@@ -104,6 +104,19 @@ def test_rgb_alone_is_enough_for_every_head(method):
     assert build_head(method, spec).activations(torch.randn(3, 8)).attention.shape == (3,)
 
 
+@pytest.mark.parametrize("method", sorted(HEADS))
+def test_what_each_stream_sees_is_told_by_heads_that_look_at_them_one_by_one(method):
+    features = torch.randn(9, SPEC.feature_width)
+    got = build(method).activations(features)
+    assert list(got.stream_attention) == (["rgb", "flow"] if method == "aicl" else [])
+    for values in got.stream_attention.values():
+        assert values.shape == (9,)
+        assert ((values >= 0) & (values <= 1)).all()
+    if got.stream_attention:
+        mean = np.mean(list(got.stream_attention.values()), axis=0)
+        np.testing.assert_allclose(mean, got.attention, rtol=1e-6)
+
+
 def test_an_unknown_head_is_refused_with_the_known_ones():
     with pytest.raises(ModelUnknown, match="aicl"):
         build_head("nonsense", SPEC)

@@ -1,5 +1,6 @@
 """Windows over long videos: they cover, they blend, they hide nothing short."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -82,6 +83,15 @@ def test_overlap_moves_linearly_from_one_window_to_the_next():
     )  # fmt: skip
     joined = cross_fade([(0, 6), (3, 9)], [ones, zeros])
     assert joined.localization[:, 0] == pytest.approx([1, 1, 1, 0.75, 0.5, 0.25, 0, 0, 0])
+
+
+def test_what_streams_see_is_cross_faded_like_the_attention():
+    rng = np.random.default_rng(5)
+    ranges = plan_windows(50, 20, 10)
+    windows = [piece(rng, 20, [0.5, 0.5]) for _ in ranges]
+    windows = [replace(one, stream_attention={"flow": one.attention}) for one in windows]
+    joined = cross_fade(ranges, windows)
+    assert joined.stream_attention["flow"].tolist() == joined.attention.tolist()
 
 
 def test_refuses_windows_of_another_length():

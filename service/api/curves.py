@@ -13,7 +13,14 @@ from service.errors import InvalidOption, ResultNotFound
 from service.jobs.resegmenting import StoredActivations
 
 ArrayName = Literal[
-    "localization", "scoring", "attention", "video_scores", "window_scores", "seconds"
+    "localization",
+    "scoring",
+    "attention",
+    "attention_rgb",
+    "attention_flow",
+    "video_scores",
+    "window_scores",
+    "seconds",
 ]
 ARRAY_NAMES: tuple[ArrayName, ...] = get_args(ArrayName)
 PER_CLASS = frozenset({"localization", "scoring", "video_scores", "window_scores"})
@@ -61,6 +68,9 @@ def plot_json(stored: StoredActivations, columns: Sequence[int], max_points: int
         "localization": pooled(activations.localization[:, columns]),
         "scoring": None if same else pooled(activations.scoring[:, columns]),
         "attention": pooled(activations.attention),
+        "stream_attention": {
+            stream: pooled(values) for stream, values in activations.stream_attention.items()
+        },
         "video_scores": _rounded(activations.video_scores[columns]),
         "window_scores": None if curves is None else pooled(curves[:, columns]),
         "proposals": _proposals(activations.proposals, columns, max_points),
@@ -74,11 +84,15 @@ def array_file(stored: StoredActivations, columns: Sequence[int], name: ArrayNam
     Raises:
         ResultNotFound: these activations have no such array.
     """
-    activations = stored.activations
-    array = stored.seconds if name == "seconds" else getattr(activations, name)
-    if array is None:
-        message = f"These activations have no {name}: the head saw the whole video at once."
+    known: dict[str, AnyArray] = {
+        "seconds": stored.seconds,
+        "scoring": stored.activations.scoring,
+        **activation_arrays(stored.activations),
+    }
+    if name not in known:
+        message = f"These activations have no {name}; docs/formats.md says which models make it."
         raise ResultNotFound(message)
+    array = known[name]
     return array_bytes(array[..., columns] if name in PER_CLASS else array)
 
 

@@ -80,6 +80,9 @@ class CurvesBody(Body):
     localization: list[list[float]] = Field(description="By point, by class.")
     scoring: list[list[float]] | None = Field(description="Null: as `localization`.")
     attention: list[float]
+    stream_attention: dict[str, list[float]] = Field(
+        description="What `rgb` and `flow` see by themselves; empty where a head sees them as one."
+    )
     video_scores: list[float]
     window_scores: list[list[float]] | None
     proposals: dict[str, list[Any]] | None = Field(description="Of a head that makes its own.")

@@ -180,6 +180,7 @@ def _size_bytes(evidence: Evidence) -> int:
         activations.attention,
         activations.window_scores,
         evidence.times.ticks,
+        *activations.stream_attention.values(),
     ]
     own = activations.proposals
     if own is not None:

@@ -3,9 +3,15 @@
 import csv
 import io
 import json
+import os
+import re
+import subprocess
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
+import httpx2
 import numpy as np
 import pytest
 import webvtt
@@ -18,10 +24,11 @@ from models.exports import EXPORTS
 from models.tests.drawn_evidence import CLASSES, evidence_of, native_of
 from service.api.rendering import RESULT_TYPES, file_response
 from service.jobs.lifecycle import Plan
+from service.jobs.queue import TaskQueue
 from service.jobs.records import JobRecord
 from service.jobs.resegmenting import EvidenceCache
-from service.jobs.store import new_id, transaction
-from service.storage import store_activations
+from service.jobs.store import create_engine_for, new_id, transaction
+from service.storage import LocalBlobStore, store_activations
 
 LEASE = 60.0
 FACTS = {"duration": 9.0, "nominal_fps": 25.0, "vfr": False, "width": 64, "height": 48}
@@ -160,7 +167,7 @@ KINDS = st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(drawn=st.tuples(KINDS, CUTS, st.integers(0, 2**31)), options=OPTIONS, others=OPTIONS)
 def test_with_the_jobs_own_options_the_stored_result_comes_again(
@@ -249,7 +256,8 @@ OLD_JSON = json.dumps(
 def test_activations_of_earlier_releases_are_still_read(finished, client, native):
     address = finished(native, OLD_JSON, f"results/{new_id('job')}/activations.json")
     known = json.loads(OLD_JSON)
-    assert client.get(f"{address}/activations").json() == {**known, "num_steps": 2}
+    curves = client.get(f"{address}/activations").json()
+    assert curves == {**known, "num_steps": 2, "stream_attention": {}}
     answer = client.get(f"{address}/activations?format=npy&array=localization")
     assert np.load(io.BytesIO(answer.content)).tolist() == known["localization"]
     answer = client.get(f"{address}/activations", headers={"Accept": "application/x-npz"})
@@ -306,11 +314,22 @@ def test_numpy_gets_everything(finished, client, name):
         assert json.loads(arrays["classes"].tobytes()) == list(CLASSES)
 
 
+def test_what_each_stream_sees_is_told_where_a_head_knows_it(finished, client):
+    evidence = evidence_of(streams=True)
+    address = finished(native_of(evidence), write_evidence(evidence)) + "/activations"
+    curves = client.get(f"{address}?points=5").json()["stream_attention"]
+    for stream, values in evidence.activations.stream_attention.items():
+        assert max(curves[stream]) == round(float(values.max()), 6)
+        answer = client.get(f"{address}?format=npy&array=attention_{stream}")
+        assert np.load(io.BytesIO(answer.content)).tobytes() == values.tobytes()
+
+
 def test_an_array_that_is_not_there_is_not_found(finished, client):
     evidence = evidence_of()
     address = finished(native_of(evidence), write_evidence(evidence)) + "/activations"
-    answer = client.get(f"{address}?format=npy&array=window_scores")
-    assert (answer.status_code, answer.json()["code"]) == (404, "result_not_found")
+    for name in ("window_scores", "attention_rgb"):
+        answer = client.get(f"{address}?format=npy&array={name}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "result_not_found")
 
 
 def test_the_cache_holds_what_was_used_last_within_its_bounds():
@@ -360,3 +379,35 @@ def test_openapi_describes_every_media_type(client):
     assert set(again) == set(result)
     curves = paths["/v1/jobs/{job_id}/activations"]["get"]["responses"]["200"]["content"]
     assert set(curves) == {"application/json", "application/x-npy", "application/x-npz"}
+
+
+def test_the_commands_of_the_documentation_work_as_written(live_server, settings, tmp_path):
+    host, port = live_server
+    address = f"http://{host}:{port}"
+    drawn = evidence_of()
+    evidence = replace(drawn, activations=replace(drawn.activations, classes=("fall", "wave", "x")))
+    made = httpx2.post(f"{address}/v1/jobs", files={"video": ("cam.mp4", b"video")}).json()
+    engine = create_engine_for(settings.resolved_database_url)
+    queue, blobs = TaskQueue(engine), LocalBlobStore(settings.data_dir)
+    task = queue.claim(owner="w", lease_seconds=LEASE)
+    queue.complete_plan(task.id, task.token, Plan(1, FACTS, {0}))
+    join = queue.claim(owner="w", lease_seconds=LEASE)
+    key = store_activations(blobs, made["id"], write_evidence(evidence))
+    queue.complete_join(join.id, join.token, result=native_of(evidence), activations_key=key)
+    engine.dispose()
+    page = Path(__file__).parents[2] / "docs" / "formats.md"
+    (commands,) = re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
+    fails_aloud = 'set -euo pipefail; curl() { command curl -fsS "$@"; }\n'
+    done = subprocess.run(
+        ["bash", "-c", fails_aloud + commands.replace("http://127.0.0.1:8000", address)],
+        cwd=tmp_path,
+        env={**os.environ, "JOB": made["id"]},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"segments":' in done.stdout
+    assert "WEBVTT" in done.stdout
+    assert np.load(tmp_path / "fall.npy", allow_pickle=False).shape == (40, 1)
