@@ -111,6 +111,7 @@ def create_engine_for(url: str) -> Engine:
         return sqlalchemy.create_engine(
             address.set(drivername="postgresql+psycopg"),
             pool_pre_ping=True,
+            hide_parameters=True,
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT_SECONDS,
                 "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"
@@ -128,7 +129,8 @@ def _sqlite_engine(address: sqlalchemy.URL) -> Engine:
     Path(address.database).parent.mkdir(parents=True, exist_ok=True)
     module = _recent_sqlite_module()
     keywords: dict[str, Any] = {} if module is None else {"module": module}
-    engine = sqlalchemy.create_engine(address, **keywords)
+    # Parameters are what users gave: errors, which get logged, do not repeat them.
+    engine = sqlalchemy.create_engine(address, hide_parameters=True, **keywords)
     library: tuple[int, ...] = engine.dialect.dbapi.sqlite_version_info  # type: ignore[union-attr]
     journal = "WAL" if library >= SAFE_SQLITE else "DELETE"
     if journal != "WAL":
