@@ -7,7 +7,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from service.api.deps import ApiContext
 from service.api.receiving import UploadLimits
-from service.ingest.space import unreserved_bytes
+from service.ingest.space import free_above_floor_bytes, promised_bytes
 
 DRAIN_BYTES = 8 * 1024 * 1024
 """Read and dropped after a refusal, so that a small client sees the answer, not a broken pipe."""
@@ -27,12 +27,13 @@ def media_type(request: Request) -> str:
 
 
 def upload_limits(context: ApiContext) -> UploadLimits:
-    """Return the limits of a body that brings a video."""
+    """Return the limits of a body that brings a video; asks the database, so not in the loop."""
     settings = context.settings
+    promised = promised_bytes(context.core)
     return UploadLimits(
         max_bytes=settings.max_upload_bytes,
         stall_seconds=settings.upload_stall_seconds,
-        spare_bytes=lambda: unreserved_bytes(settings, context.core),
+        spare_bytes=lambda: free_above_floor_bytes(settings) - promised,
     )
 
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from service.errors import StorageFull, UploadTimeout, UploadTooLarge
 
 BATCH_BYTES = 1024 * 1024
-BATCH_SECONDS = 1.0
+BATCH_SECONDS = 0.5
 """What is gathered, or for how long, before threads write and hash it if they are free."""
 
 MAX_BATCH_BYTES = 4 * 1024 * 1024
@@ -122,7 +122,7 @@ class BatchWriter:
         self._gathered_bytes = self._unsynced_bytes = 0
         self._batch: list[asyncio.Future[None]] = []
         self._syncing: asyncio.Future[object] | None = None
-        self._handed_over_seconds = time.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> "BatchWriter":
         """Return itself."""
@@ -135,24 +135,25 @@ class BatchWriter:
         trace: TracebackType | None,
     ) -> None:
         """Wait for threads that are still at it; what they raise after another error is dropped."""
+        if self._timer is not None:
+            self._timer.cancel()
         syncing = [] if self._syncing is None else [self._syncing]
         await asyncio.gather(*self._batch, *syncing, return_exceptions=True)
 
     async def put(self, chunk: bytes) -> None:
-        """Take a chunk.
+        """Take a chunk; however slowly they come, it is written within `BATCH_SECONDS` or so.
 
         Raises:
             StorageFull: an earlier one could not be written.
         """
         self._parts.append(chunk)
         self._gathered_bytes += len(chunk)
-        free = all(future.done() for future in self._batch)
-        due = (
-            self._gathered_bytes >= BATCH_BYTES
-            or time.monotonic() - self._handed_over_seconds >= BATCH_SECONDS
-        )
-        if self._gathered_bytes >= MAX_BATCH_BYTES or (free and due):
+        idle = all(future.done() for future in self._batch)
+        full = self._gathered_bytes >= (BATCH_BYTES if idle else MAX_BATCH_BYTES)
+        if full:
             await self._hand_over()
+        elif self._timer is None:
+            self._start_timer()
 
     async def finish(self) -> None:
         """Wait until everything was written.
@@ -167,7 +168,17 @@ class BatchWriter:
 
     async def _hand_over(self) -> None:
         await self._settle()
-        self._handed_over_seconds = time.monotonic()
+        self._begin_batch()
+
+    async def _settle(self) -> None:
+        # While this waits, the timer may begin another batch.
+        while self._batch:
+            batch = self._batch
+            await asyncio.gather(*batch)
+            if self._batch is batch:
+                self._batch = []
+
+    def _begin_batch(self) -> None:
         parts, self._parts = self._parts, []
         self._unsynced_bytes += self._gathered_bytes
         self._gathered_bytes = 0
@@ -179,10 +190,17 @@ class BatchWriter:
             self._unsynced_bytes = 0
             self._syncing = asyncio.ensure_future(asyncio.to_thread(self._sync))
 
-    async def _settle(self) -> None:
-        batch, self._batch = self._batch, []
-        if batch:
-            await asyncio.gather(*batch)
+    def _start_timer(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(BATCH_SECONDS, self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        if not self._parts:
+            return
+        if all(future.done() and not future.exception() for future in self._batch):
+            self._begin_batch()
+        else:
+            self._start_timer()
 
 
 def too_large(max_bytes: int) -> UploadTooLarge:

@@ -87,8 +87,7 @@ UploadId = Annotated[str, Depends(known_upload_id)]
 
 def desk_of(context: ApiContext) -> UploadDesk:
     """Return what commands about the caller's uploads stand on."""
-    settings = context.settings
-    return UploadDesk(context.core, settings.uploads_folder, settings.upload_expires_seconds)
+    return UploadDesk.of(context.core, context.settings)
 
 
 def hashes_of(request: Request) -> RunningHashes:

@@ -94,11 +94,12 @@ async def take_in(
             raise MediaTypeUnsupported(message)
         announced = content_length(request)
         await run_in_threadpool(check_quota_bytes, context.core, announced or 0)
+        limits = await run_in_threadpool(upload_limits, context)
         receiver = UploadReceiver(
             context.settings.temporary_folder,
             request.headers.get("content-type", ""),
             announced,
-            upload_limits(context),
+            limits,
             _raw_name(request, said) if raw else None,
         )
         async with receiver:

@@ -12,8 +12,7 @@ def free_above_floor_bytes(settings: Settings) -> int:
     return free_bytes(settings.data_dir) - free_floor_bytes(settings)
 
 
-def unreserved_bytes(settings: Settings, core: JobCore) -> int:
-    """Return the free space that neither the floor nor a resumable upload under way claims."""
+def promised_bytes(core: JobCore) -> int:
+    """Return the space that resumable uploads under way have reserved."""
     with reading(core.engine) as session:
-        reserved = reserved_bytes(session, core.clock.now(session))
-    return free_above_floor_bytes(settings) - reserved
+        return reserved_bytes(session, core.clock.now(session))

@@ -26,6 +26,7 @@ from service.jobs.states import JobKind
 from service.jobs.store import CROCKFORD, ID_CHARACTERS, new_id, reading, transaction
 from service.jobs.tenancy import ALL_TENANTS
 from service.jobs.videos import NewContent, NewVideo
+from service.settings import Settings
 from service.storage import video_key
 
 LOCK_SECONDS = 15.0
@@ -49,6 +50,11 @@ class UploadDesk:
     core: JobCore
     folder: Path
     expires_seconds: float
+
+    @classmethod
+    def of(cls, core: JobCore, settings: Settings) -> "UploadDesk":
+        """Return the desk of a deployment for the tenant that a core is bound to, or for all."""
+        return cls(core, settings.uploads_folder, settings.upload_expires_seconds)
 
     def path(self, upload_id: str) -> Path:
         """Return where an upload's bytes lie until it is complete."""
@@ -242,6 +248,8 @@ def complete_upload(desk: UploadDesk, lock: UploadLock, sha256: str) -> UploadRe
         StorageUnavailable: the storage did not take the bytes.
     """
     path, key = desk.path(lock.upload.id), video_key(lock.upload.video_id)
+    # A request that froze and lost its lock must not take the file away from the next one.
+    keep_lock(desk, lock, lock.upload.length_bytes)
     if path.exists():
         _put(desk, path, key, lock.upload.length_bytes)
     with transaction(desk.core.engine) as session:
