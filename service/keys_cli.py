@@ -242,7 +242,8 @@ def _core(data: Path | None) -> Iterator[JobCore]:
     """Open the job core; an error is one sentence and status 2."""
     try:
         settings = load_settings(data_dir=data)
-        configure_logs(settings.log_format, settings.log_level)
+        # What is printed is for people and scripts; only trouble is logged beside it.
+        configure_logs(settings.log_format, "warning")
         core = open_core(settings)
         try:
             yield core

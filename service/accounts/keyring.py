@@ -22,6 +22,7 @@ from service.errors import DatabaseUnavailable, Unauthorized
 from service.jobs.commands import JobCore
 from service.jobs.records import DEFAULT_TENANT, TenantRecord
 from service.jobs.store import reading, transaction
+from service.jobs.tenancy import ALL_TENANTS
 
 MEMORY_SECONDS = 0.5
 """Together with the time of a query this stays below the second a revocation may take."""
@@ -127,6 +128,7 @@ class Keyring:
                 select(ApiKeyRecord, TenantRecord.quotas)
                 .join(TenantRecord, TenantRecord.id == ApiKeyRecord.tenant_id)
                 .where(ApiKeyRecord.id == key.key_id)
+                .execution_options(**ALL_TENANTS)
             ).one_or_none()
             now = self._core.clock.now(session)
         if row is None or not key.matches(row[0].digest):
@@ -164,6 +166,7 @@ class Keyring:
                     update(ApiKeyRecord)
                     .where(ApiKeyRecord.id == record.id, unnoted)
                     .values(last_used_at=now)
+                    .execution_options(**ALL_TENANTS)
                 )
         except DatabaseUnavailable:
             # A key works also while the database cannot be written to.

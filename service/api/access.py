@@ -24,6 +24,7 @@ from service.accounts.rates import RequestRates, UploadSlots
 from service.accounts.scopes import Scope, allows
 from service.errors import Forbidden, RateLimited, ServiceError, Unauthorized, UploadQuotaExceeded
 from service.jobs.commands import JobCore
+from service.jobs.tenancy import tenant_wanted
 from service.settings import Settings, keys_required
 
 REALM = 'Bearer realm="kinetag"'
@@ -233,9 +234,10 @@ def _is_upload(headers: Headers) -> bool:
 
 
 class AdmissionWatch:
-    """ASGI layer: tells rates with every answer, and ends a request whose key was revoked.
+    """ASGI layer: what holds as long as a request goes on.
 
-    Without it, who once opened a stream of events would go on reading it.
+    It tells rates with every answer, ends a request whose key was revoked, because who once opened
+    a stream of events would go on reading it, and lets no query forget whose rows it is about.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -248,7 +250,8 @@ class AdmissionWatch:
             return
         watched = _WatchedRequest(scope, receive, send)
         try:
-            await self._app(scope, watched.receive, watched.send)
+            with tenant_wanted():
+                await self._app(scope, watched.receive, watched.send)
         except Exception:
             # What the application makes of the cut is of no interest; the server closes the
             # connection, so the client sees that the answer is not whole.

@@ -23,6 +23,7 @@ from service.errors import JobNotFound
 from service.jobs.commands import JobCore
 from service.jobs.records import DEFAULT_TENANT
 from service.jobs.resegmenting import EvidenceCache
+from service.jobs.tenancy import tenant_wanted
 from service.settings import Settings
 
 __all__ = ["Scope"]
@@ -121,7 +122,9 @@ class SecuredRoute(APIRoute):
                 await gate.admit(request, scope)
             slot = gate.take_upload_slot(request)
             try:
-                return await handle(request)
+                # The figures of the whole deployment are no tenant's.
+                with tenant_wanted(Scope.METRICS not in scopes):
+                    return await handle(request)
             finally:
                 gate.give_upload_slot_back(slot)
 
