@@ -16,6 +16,32 @@ EVENT_STREAM = "text/event-stream"
 FASTAPI_OWN_ERROR = "422"
 FASTAPI_OWN_SCHEMAS = ("HTTPValidationError", "ValidationError")
 
+# Whatever an answer names by id can be asked for: path parameter -> where answers name it.
+NAMED_BY = {
+    "job_id": (
+        ("post", "/v1/jobs", "$response.body#/id"),
+        ("get", "/v1/jobs", "$response.body#/jobs/0/id"),
+    ),
+    "video_id": (
+        ("post", "/v1/videos", "$response.body#/id"),
+        ("get", "/v1/videos", "$response.body#/videos/0/id"),
+    ),
+    "batch_id": (
+        ("post", "/v1/batches", "$response.body#/id"),
+        ("get", "/v1/batches", "$response.body#/batches/0/id"),
+    ),
+    "webhook_id": (
+        ("post", "/v1/webhooks", "$response.body#/id"),
+        ("get", "/v1/webhooks", "$response.body#/webhooks/0/id"),
+    ),
+    "delivery_id": (("post", "/v1/webhooks/{webhook_id}/test", "$response.body#/id"),),
+    "key_id": (
+        ("post", "/v1/keys", "$response.body#/id"),
+        ("get", "/v1/keys", "$response.body#/keys/0/id"),
+    ),
+}
+SUCCESSES = ("200", "201", "202")
+
 Document = dict[str, Any]
 
 
@@ -46,6 +72,7 @@ def _completed(document: Document, *, keys_required: bool) -> Document:
                 stream.pop("schema", None)
         if not keys_required and operation.get("security"):
             operation["security"] = [*operation["security"], {}]
+    _link(document["paths"])
     schemas: Document = document.get("components", {}).get("schemas", {})
     for name in FASTAPI_OWN_SCHEMAS:
         schemas.pop(name, None)
@@ -57,6 +84,28 @@ def _operations(document: Document) -> Iterator[Document]:
         for method, operation in operations.items():
             if method in METHODS:
                 yield operation
+
+
+def _link(paths: Document) -> None:
+    """Say which addresses take the ids that answers hold."""
+    for parameter, sources in NAMED_BY.items():
+        targets = {
+            operation["operationId"]
+            for path, operations in paths.items()
+            if f"{{{parameter}}}" in path and path.count("{") == 1
+            for method, operation in operations.items()
+            if method in METHODS
+        }
+        for method, path, expression in sources:
+            responses: Document = paths[path][method]["responses"]
+            for status in SUCCESSES:
+                if status in responses:
+                    links = responses[status].setdefault("links", {})
+                    for target in sorted(targets):
+                        links[target] = {
+                            "operationId": target,
+                            "parameters": {parameter: expression},
+                        }
 
 
 def _is_fastapis(response: Document) -> bool:
