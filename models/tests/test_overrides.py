@@ -1,6 +1,7 @@
 """What a user may change about a localization: ranges, names of fields, effect on the settings."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,8 +10,13 @@ from hypothesis import strategies as st
 
 from models.config import InferenceSettings, NmsSettings, ProposalSettings
 from models.errors import OptionInvalid
+from models.heads.base import HeadSpec
+from models.heads.registry import build_head
 from models.localize.windows import fade_weights, plan_windows
 from models.overrides import LocalizeOverrides, NmsOverrides
+from models.prediction import predict
+from models.recipe import FeatureRecipe
+from models.types import FeatureSet
 
 OWN = ProposalSettings(
     min_raw_score=0.6, class_min_scores=(0.7, 0.8), nms=NmsSettings("soft", 0.3, 0.2, plus_one=True)
@@ -106,3 +112,23 @@ def test_any_overlap_makes_windows_that_cover_a_video(share, window_snippets, nu
         assert (weight > 0).all()
         total[start:stop] += weight
     np.testing.assert_allclose(total, 1.0)
+
+
+def test_another_overlap_shows_the_head_other_windows():
+    recipe = FeatureRecipe("test", streams=("rgb", "flow"), stream_width=8)
+    head = build_head("aicl", HeadSpec.for_recipe(("a", "b"), recipe)).eval()
+    width = recipe.feature_width
+    own = InferenceSettings(window_snippets=16, overlap_snippets=8)
+    model = SimpleNamespace(
+        head=head, recipe=recipe, inference=own,
+        standardize_mean=np.zeros(width, np.float32), standardize_std=np.ones(width, np.float32),
+    )  # fmt: skip
+    values = np.random.default_rng(0).normal(size=(50, width)).astype(np.float32)
+    grid = recipe.grid(50 * 0.64)
+    features = FeatureSet(values, grid.snippet_seconds(), recipe.digest, grid.duration_seconds)
+    plain = predict(model, features)
+    wished = predict(model, features, LocalizeOverrides(window_overlap=0.75).inference(own))
+    same = predict(model, features, LocalizeOverrides(window_overlap=0.5).inference(own))
+    assert np.array_equal(plain.localization, same.localization)
+    assert plain.localization.shape == wished.localization.shape
+    assert not np.array_equal(plain.localization, wished.localization)
