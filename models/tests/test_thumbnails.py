@@ -3,6 +3,7 @@
 import os
 import time
 from fractions import Fraction
+from typing import Any
 
 import av
 import cv2
@@ -28,7 +29,7 @@ def strip_of(path):
 
 def tiles_of(strip):
     """Cut the JPEG as a page would."""
-    picture = cv2.imdecode(np.frombuffer(strip.jpeg, np.uint8), cv2.IMREAD_COLOR)
+    picture: Any = cv2.imdecode(np.frombuffer(strip.jpeg, np.uint8), cv2.IMREAD_COLOR)
     shape = strip.to_json()
     tiles = []
     for index in range(shape["count"]):
@@ -120,7 +121,7 @@ def test_where_a_seek_lands_early_the_tile_says_so(keys_of, tmp_path):
 
 
 def test_a_file_that_cannot_be_searched_is_read_in_passing(keys_of, tmp_path, monkeypatch):
-    monkeypatch.setattr(decode_tiles.PictureStream, "seek", lambda self, key: False)
+    monkeypatch.setattr("models.decode_frames.PictureStream.seek", lambda self, key: False)
     path = write_clip(tmp_path / "a.mp4", Clip(count=100, options=GROUPS))
     tiles = keys_of(path)
     assert read_numbers(np.array([tile.rgb for tile in tiles])) == [0, 10, 30, 40, 50, 60, 80, 90]
@@ -149,17 +150,15 @@ def test_ten_hours_take_seconds(tmp_path):
     )
     path = tmp_path / "long.mkv"
     with av.open(str(clip)) as source, av.open(str(path), "w") as target:
-        inner = source.streams.video[0]
-        packets = [packet for packet in source.demux(inner) if packet.size]
-        contents = [
-            (bytes(packet), packet.pts, packet.dts, packet.is_keyframe) for packet in packets
-        ]
-        outer = target.add_stream_from_template(inner)
+        inner: Any = source.streams.video[0]
+        outer: Any = target.add_stream_from_template(inner)
+        shots: list[Any] = [packet for packet in source.demux(inner) if packet.size]
+        contents = [(bytes(shot), shot.pts, shot.dts, shot.is_keyframe) for shot in shots]
         for turn in range(12_000):
+            shift = round(turn * 3 / inner.time_base)
             for content, pts, dts, key in contents:
-                packet = av.Packet(content)
+                packet: Any = av.Packet(content)
                 packet.stream, packet.time_base = outer, inner.time_base
-                shift = round(turn * 3 / inner.time_base)
                 packet.pts, packet.dts, packet.is_keyframe = pts + shift, dts + shift, key
                 target.mux(packet)
     started = time.monotonic()

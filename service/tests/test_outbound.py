@@ -446,7 +446,8 @@ def test_the_watcher_can_stop_a_transfer(serve, fetch):
 
 
 def test_everything_together_ends_in_time(serve, fetch):
-    server = serve(lambda link, head: server.wait(30))
+    server = serve(None)
+    server.answer = lambda link, head: server.wait(30)
     started = time.monotonic()
     with pytest.raises(UrlUnreachable):
         fetch(server.url, total_seconds=0.6)
@@ -570,7 +571,8 @@ def test_unknown_authorities_are_not_trusted(serve, certificates):
 
 
 def test_a_handshake_that_hangs_ends_in_time(serve, certificates):
-    server = serve(lambda link, head: server.wait(10))
+    server = serve(None)
+    server.answer = lambda link, head: server.wait(10)
     started = time.monotonic()
     with (
         pytest.raises(UrlUnreachable),
