@@ -33,6 +33,8 @@ class ModelSummary:
         recipe_digest: of the features it needs.
         warnings: carried by every result of it.
         speeds: that it has heads for, its own first.
+        proposal_source: ``thresholds``, or ``head`` where it proposes intervals by itself.
+        sampling: ``native``, or else it sees every video whole.
     """
 
     name: str
@@ -44,6 +46,8 @@ class ModelSummary:
     metrics: dict[str, Any]
     warnings: tuple[dict[str, Any], ...]
     speeds: tuple[str, ...] = (EXACT,)
+    proposal_source: str = "thresholds"
+    sampling: str = "native"
 
     @property
     def identity(self) -> str:
@@ -124,6 +128,8 @@ def _read_card(path: Path) -> ModelSummary | None:
             metrics=dict(card.get("metrics", {})),
             warnings=tuple(map(dict, card.get("warnings", ()))),
             speeds=(str(card.get("speed", EXACT)),),
+            proposal_source=str(dict(card.get("proposals", {})).get("source", "thresholds")),
+            sampling=str(dict(card.get("inference", {})).get("sampling", "native")),
         )
     except (FileNotFoundError, NotADirectoryError):
         return None

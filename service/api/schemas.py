@@ -1,13 +1,13 @@
 """The bodies of the REST interface, version 1; public names, to be changed only by adding."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
 from service.jobs.commands import JobView
 from service.jobs.records import JobRecord, VideoRecord
-from service.jobs.states import JobStatus
+from service.jobs.states import JobQueue, JobStatus
 
 MAX_LABELS = 1000
 
@@ -16,22 +16,6 @@ class Body(BaseModel):
     """Base of all bodies."""
 
     model_config = ConfigDict(frozen=True)
-
-
-class JobOptions(BaseModel):
-    """What a client may choose for a job, as JSON in the form's field ``options``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    labels: list[Annotated[str, StringConstraints(min_length=1, max_length=255)]] | None = Field(
-        None, max_length=MAX_LABELS, description="Only segments of these labels are returned."
-    )
-    min_score: float = Field(
-        0.0, ge=0, le=1, description="Only segments of at least this score are returned."
-    )
-    speed: Literal["exact", "fast", "rgb-only"] | None = Field(
-        None, description="How features are made; one of the model's speeds."
-    )
 
 
 class VideoBody(Body):
@@ -83,9 +67,12 @@ class JobLinks(Body):
     """Addresses belonging to a job; null while there is nothing."""
 
     self: str  # the name users know
+    video: str
+    events: str = Field(description="What happens, as server-sent events.")
     result: str | None
     activations: str | None
     cancel: str | None
+    retry: str | None
 
 
 class JobBody(Body):
@@ -103,7 +90,12 @@ class JobBody(Body):
     model: str = Field(description="NAME@VERSION, with :SPEED where it is not the model's own.")
     labels: list[str] | None
     options: dict[str, Any]
+    queue: JobQueue
     tag: str | None
+    camera: str | None
+    recorded_at: datetime | None = Field(description="Wall-clock moment of the first frame.")
+    batch_id: str | None = Field(description="Of the batch it was made for.")
+    retry_of: str | None = Field(description="The job that it was asked for to repeat.")
     error: JobErrorBody | None
     created_at: datetime
     started_at: datetime | None
@@ -126,7 +118,12 @@ class JobBody(Body):
             model=job.model,
             labels=job.options.get("labels"),
             options=job.options,
+            queue=JobQueue(job.queue),
             tag=job.tag,
+            camera=job.camera,
+            recorded_at=job.recorded_at,
+            batch_id=view.batch_id,
+            retry_of=job.retry_of,
             error=_error(job),
             created_at=job.created_at,
             started_at=job.started_at,
@@ -228,7 +225,10 @@ def _links(view: JobView) -> JobLinks:
     succeeded = view.job.status == JobStatus.SUCCEEDED
     return JobLinks(
         self=here,
+        video=f"/v1/videos/{view.video.id}",
+        events=f"{here}/events",
         result=f"{here}/result" if succeeded else None,
         activations=f"{here}/activations" if view.has_activations else None,
         cancel=None if ended else f"{here}/cancel",
+        retry=f"{here}/retry" if ended and not succeeded else None,
     )

@@ -1,88 +1,92 @@
-"""Turns an upload request into a durable job: form in, blob stored, rows committed."""
+"""Turns a request into a durable job: video stored or named, rows committed."""
 
-import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from pydantic import ValidationError
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
+from models.errors import OptionInvalid
+from models.overrides import LocalizeOverrides
+from service.accounts.quotas import (
+    check_quota_bytes,
+    check_quota_jobs,
+    hold_quota_bytes,
+    hold_quota_jobs,
+)
+from service.api.bodies import content_length, drain, media_type, upload_limits
 from service.api.deps import ApiContext
-from service.api.schemas import JobOptions
-from service.api.uploads import ReceivedUpload, UploadLimits, UploadReceiver
+from service.api.jobbodies import WEBHOOK_FORMS, JobOptions, JobRequest, JobWish
+from service.api.uploads import ReceivedUpload, UploadReceiver
 from service.cards import ModelSummary, find_model
-from service.errors import InvalidRequest, RequestError
-from service.jobs.commands import JobView, NewJob, create_job
+from service.errors import (
+    InvalidOption,
+    InvalidRequest,
+    MediaTypeUnsupported,
+    RequestError,
+    UploadTooLarge,
+)
+from service.ingest.names import display_name
+from service.ingest.paths import resolve_path
+from service.jobs.commands import JobCore, JobView, NewJob, create_job
 from service.jobs.store import new_id
 from service.jobs.videos import NewContent, NewVideo
+from service.outbound import OutboundPolicy, check_url
 from service.settings import Settings
-from service.storage import free_bytes, free_floor_bytes, video_key
+from service.storage import video_key
 
-FIELDS = frozenset({"model", "options", "tag"})
-MAX_TAG_CHARACTERS = 255
-DRAIN_BYTES = 8 * 1024 * 1024
-"""Read and dropped after a refusal, so that a small client sees the answer, not a broken pipe."""
+MAX_DOCUMENT_BYTES = 256 * 1024
+"""More than a thousand labels of 255 characters fit in."""
 
-DRAIN_SECONDS = 2.0
-
-FORM_DOCUMENTATION: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["video"],
-                    "properties": {
-                        "video": {"type": "string", "format": "binary"},
-                        "model": {"type": "string", "description": "NAME[@VERSION][:SPEED]"},
-                        "options": {
-                            "type": "string",
-                            "description": (
-                                'JSON: {"labels": [...], "min_score": 0.5, "speed": "fast"}'
-                            ),
-                        },
-                        "tag": {"type": "string", "description": "Yours; given back as it is."},
-                    },
-                }
-            }
-        },
-    }
-}
+JSON_FIELDS = ("options", "webhook")
+"""Fields of a form that hold JSON; a webhook may be a plain URL too."""
 
 
 async def submit(context: ApiContext, request: Request, idempotency_key: str | None) -> JobView:
-    """Receive an upload and queue a job for it.
+    """Queue a job for the video that a request brings or names.
+
+    Returns:
+        The job; for a repeated Idempotency-Key the one that it made.
 
     Raises:
-        RequestError: the request, its form or its model cannot be used.
+        RequestError: the request cannot be used.
         StorageFull: there is no space for the video.
     """
-    settings = context.settings
-    limits = UploadLimits(
-        max_bytes=settings.max_upload_bytes,
-        stall_seconds=settings.upload_stall_seconds,
-        spare_bytes=lambda: _spare_bytes(settings),
-    )
     stream = request.stream()
     try:
-        _check_printable("Idempotency-Key", idempotency_key)
-        receiver = UploadReceiver(
-            settings.temporary_folder,
-            request.headers.get("content-type", ""),
-            _content_length(request),
-            limits,
-        )
-        async with receiver:
-            upload = await receiver.receive(stream)
-            return await run_in_threadpool(_store, context, upload, idempotency_key)
+        check_printable(idempotency_key)
+        match media_type(request):
+            case "application/json":
+                document = await _document(stream)
+                return await run_in_threadpool(_refer, context, document, idempotency_key)
+            case "multipart/form-data":
+                return await _receive(context, request, stream, idempotency_key)
+            case _:
+                message = (
+                    "Send the video as multipart/form-data, or name it in application/json by "
+                    "video_id, url or path."
+                )
+                raise MediaTypeUnsupported(message)
     except RequestError:
-        await _drain(request, stream)
+        await drain(request, stream)
         raise
+
+
+def check_printable(idempotency_key: str | None) -> None:
+    """Make sure that an Idempotency-Key can be stored and shown.
+
+    Raises:
+        InvalidRequest: it cannot.
+    """
+    if idempotency_key is not None and not idempotency_key.isprintable():
+        message = "The Idempotency-Key holds characters that cannot be printed."
+        raise InvalidRequest(message)
 
 
 def preferred_wait_seconds(prefer: str | None) -> float:
@@ -91,21 +95,43 @@ def preferred_wait_seconds(prefer: str | None) -> float:
     return float(match.group(1)) if match else 0.0
 
 
-def _store(context: ApiContext, upload: ReceivedUpload, idempotency_key: str | None) -> JobView:
-    unknown = sorted(upload.fields.keys() - FIELDS)
-    if unknown:
-        message = f"The form has the unknown field {unknown[0]!r}; use video, model, options, tag."
-        raise InvalidRequest(message)
-    settings = context.settings
-    spec = upload.fields.get("model") or settings.default_model
-    options = _options(upload.fields.get("options"))
+def choose_model(wish: JobWish, settings: Settings) -> tuple[str, dict[str, Any]]:
+    """Return the full name of the model a job names, and its options, checked against it.
+
+    Raises:
+        UnknownModel: there is none such.
+        InvalidOption: an option does not fit it.
+    """
+    options = wish.options.given()
+    spec = wish.model or settings.default_model
     model, full_name = find_model(spec, settings.model_folders, options.get("speed", ""))
-    _check_labels(options, model)
-    tag = upload.fields.get("tag") or None
-    _check_printable("tag", tag)
-    if tag is not None and len(tag) > MAX_TAG_CHARACTERS:
-        message = f"The tag is longer than {MAX_TAG_CHARACTERS} characters."
-        raise InvalidRequest(message)
+    _check_options(options, model)
+    return full_name, options
+
+
+async def _receive(
+    context: ApiContext,
+    request: Request,
+    stream: AsyncIterator[bytes],
+    idempotency_key: str | None,
+) -> JobView:
+    announced = content_length(request)
+    await run_in_threadpool(_check_quotas, context.core, announced or 0)
+    receiver = UploadReceiver(
+        context.settings.temporary_folder,
+        request.headers.get("content-type", ""),
+        announced,
+        upload_limits(context),
+    )
+    async with receiver:
+        upload = await receiver.receive(stream)
+        return await run_in_threadpool(_store, context, upload, idempotency_key)
+
+
+def _store(context: ApiContext, upload: ReceivedUpload, idempotency_key: str | None) -> JobView:
+    wish = _wish_of_form(upload.fields)
+    model, options = choose_model(wish, context.settings)
+    _check_webhook(wish, context.settings)
     video_id = new_id("vid")
     key = video_key(video_id)
     # First the bytes reach the disk, then the rows: never a row without its video.
@@ -113,62 +139,153 @@ def _store(context: ApiContext, upload: ReceivedUpload, idempotency_key: str | N
     video = NewVideo(
         name=upload.name,
         content=NewContent(upload.sha256, upload.size_bytes, key),
+        camera=wish.camera,
+        recorded_at=wish.recorded_at,
         video_id=video_id,
     )
+    return _create(context.core, wish, video, (model, options), idempotency_key)
+
+
+def _refer(context: ApiContext, document: bytes, idempotency_key: str | None) -> JobView:
+    settings = context.settings
+    try:
+        wish = JobRequest.model_validate_json(document)
+    except ValidationError as error:
+        raise _refusal(error) from error
+    check_quota_jobs(context.core)
+    chosen = choose_model(wish, settings)
+    _check_webhook(wish, settings)
+    video = wish.video_id or _elsewhere(wish, settings)
+    return _create(context.core, wish, video, chosen, idempotency_key)
+
+
+def _create(
+    core: JobCore,
+    wish: JobWish,
+    video: str | NewVideo,
+    chosen: tuple[str, dict[str, Any]],
+    idempotency_key: str | None,
+) -> JobView:
+    model, options = chosen
     new_job = NewJob(
         video=video,
-        model=full_name,
+        model=model,
         options=options,
-        tag=tag,
+        queue=wish.queue,
+        tag=wish.tag,
+        camera=wish.camera,
+        recorded_at=wish.recorded_at,
+        webhook=wish.webhook_wish(),
         idempotency_key=idempotency_key,
     )
-    return create_job(context.core, new_job)[0]
+    return create_job(core, new_job, hold_quotas)[0]
 
 
-def _options(text: str | None) -> dict[str, Any]:
-    try:
-        options = JobOptions.model_validate_json(text or "{}")
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(("options", *map(str, first["loc"])))
-        message = f"{where}: {first['msg']}."
-        raise InvalidRequest(message) from error
-    return json.loads(options.model_dump_json(exclude_defaults=True)) if text else {}
+def hold_quotas(session: Session, core: JobCore) -> None:
+    """Refuse, in the transaction that makes them, a job and a video that are over a quota.
+
+    Raises:
+        JobQuotaExceeded: roll back.
+        BytesQuotaExceeded: roll back.
+    """
+    hold_quota_jobs(session, core)
+    hold_quota_bytes(session, core)
 
 
-def _check_labels(options: dict[str, Any], model: ModelSummary) -> None:
-    unknown = sorted(set(options.get("labels") or ()) - set(model.classes))
+def _check_quotas(core: JobCore, more_bytes: int) -> None:
+    check_quota_jobs(core)
+    check_quota_bytes(core, more_bytes)
+
+
+def _elsewhere(wish: JobRequest, settings: Settings) -> NewVideo:
+    """Return the video that a request names by URL or path."""
+    if wish.url is not None:
+        check_url(wish.url, OutboundPolicy.of(settings))
+        source, target = "url", wish.url
+        name = unquote(PurePosixPath(urlsplit(target).path).name, errors="replace")
+    else:
+        local = resolve_path(wish.path or "", settings.path_roots)
+        source, target, name = "path", str(local.path), local.path.name
+    return NewVideo(
+        name=display_name(name),
+        source=source,
+        source_ref=target,
+        camera=wish.camera,
+        recorded_at=wish.recorded_at,
+    )
+
+
+def _wish_of_form(fields: Mapping[str, str]) -> JobWish:
+    unknown = sorted(fields.keys() - JobWish.model_fields.keys())
     if unknown:
-        message = f"options.labels: {model.identity} knows no {unknown[0]!r}; see GET /v1/models."
+        known = ", ".join(("video", *JobWish.model_fields))
+        message = f"The form has the unknown field {unknown[0]!r}; use {known}."
         raise InvalidRequest(message)
-
-
-def _check_printable(name: str, value: str | None) -> None:
-    if value is not None and not value.isprintable():
-        message = f"The {name} holds characters that cannot be printed."
-        raise InvalidRequest(message)
-
-
-def _spare_bytes(settings: Settings) -> int:
-    return free_bytes(settings.data_dir) - free_floor_bytes(settings)
-
-
-def _content_length(request: Request) -> int | None:
-    text = request.headers.get("content-length", "")
-    return int(text) if text.isascii() and text.isdigit() else None
-
-
-async def _drain(request: Request, stream: AsyncIterator[bytes]) -> None:
-    announced = _content_length(request) or 0
-    # Who waits for "100 Continue" has sent nothing, and reading would ask for it.
-    if "expect" in request.headers or announced > DRAIN_BYTES:
-        return
-    drained = 0
+    # An empty field of a web form is one that was left out.
+    given: dict[str, Any] = {name: text for name, text in fields.items() if text}
+    for name in JSON_FIELDS:
+        text = given.get(name, "")
+        if (name == "options" and text) or text.lstrip().startswith("{"):
+            given[name] = _json_field(name, text)
     try:
-        async with asyncio.timeout(DRAIN_SECONDS):
-            async for chunk in stream:
-                drained += len(chunk)
-                if drained > DRAIN_BYTES:
-                    return
-    except (TimeoutError, ClientDisconnect):
-        return
+        return JobWish.model_validate(given)
+    except ValidationError as error:
+        raise _refusal(error) from error
+
+
+def _json_field(name: str, text: str) -> Any:  # noqa: ANN401 - any JSON value
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        message = f"The field {name!r} is no JSON document."
+        raise InvalidRequest(message) from error
+
+
+def _check_webhook(wish: JobWish, settings: Settings) -> None:
+    webhook = wish.webhook_wish()
+    if webhook is not None:
+        check_url(webhook["url"], OutboundPolicy.of(settings))
+
+
+def _check_options(options: Mapping[str, Any], model: ModelSummary) -> None:
+    try:
+        overrides = LocalizeOverrides.from_json(options)
+        overrides.check_labels(model.classes)
+    except OptionInvalid as error:
+        raise InvalidOption(str(error)) from error
+    if overrides.thresholds is not None and model.proposal_source == "head":
+        message = (
+            f"The option thresholds does not apply: {model.identity} proposes intervals by "
+            "itself and cuts no curve."
+        )
+        raise InvalidOption(message)
+    if overrides.window_overlap is not None and model.sampling != "native":
+        message = (
+            f"The option window_overlap does not apply: {model.identity} sees every video whole."
+        )
+        raise InvalidOption(message)
+
+
+def _refusal(error: ValidationError) -> InvalidRequest:
+    """Return the first of pydantic's complaints as ours."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = [str(part) for part in first["loc"] if part not in WEBHOOK_FORMS]
+    reason = first["msg"].removeprefix("Value error, ")
+    if place[:1] != ["options"] or len(place) == 1:
+        where = ".".join(place) or "The request"
+        return InvalidRequest(f"{where}: {reason}.")
+    name = ".".join(place[1:])
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(sorted(JobOptions.model_fields))
+        return InvalidOption(f"There is no option {name}; choose from {known}.")
+    return InvalidOption(f"The option {name} cannot be used: {reason}.")
+
+
+async def _document(stream: AsyncIterator[bytes]) -> bytes:
+    body = bytearray()
+    async for chunk in stream:
+        body += chunk
+        if len(body) > MAX_DOCUMENT_BYTES:
+            message = f"The JSON document is longer than {MAX_DOCUMENT_BYTES} bytes."
+            raise UploadTooLarge(message)
+    return bytes(body)

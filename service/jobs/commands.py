@@ -1,22 +1,21 @@
 """What users do with jobs: make, look at, list, cancel; deleting is `service.jobs.removal`."""
 
-import base64
-import binascii
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, and_, func, or_, select
+from sqlalchemy import Engine, Row, Select, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.accounts.limits import Quotas
+from service.batches.records import BatchItemRecord
 from service.errors import (
     IdempotencyConflict,
-    InvalidRequest,
     InvalidTransition,
     JobNotFound,
     ResultNotFound,
@@ -130,32 +129,52 @@ class NewJob:
             self.camera,
             self.recorded_at.isoformat() if self.recorded_at is not None else None,
             self.webhook,
+            *([] if self.retry_of is None else [self.retry_of]),
         ]
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
+# Put together once: a status poll should cost the database's answer and little more.
+_VIEWS_OF_ALL = (
+    select(
+        JobRecord,
+        VideoRecord,
+        ResultRecord.activations_key,
+        select(func.min(BatchItemRecord.batch_id))
+        .where(BatchItemRecord.job_id == JobRecord.id)
+        .correlate(JobRecord)
+        .scalar_subquery(),
+    )
+    .join(VideoRecord, VideoRecord.id == JobRecord.video_id)
+    .outerjoin(ResultRecord, ResultRecord.job_id == JobRecord.id)
+)
+_VIEWS = _VIEWS_OF_ALL.where(
+    JobRecord.delete_requested.is_(False), JobRecord.kind == JobKind.LOCALIZE
+)
+
+
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job with its video, as of one moment."""
+    """A job with its video, as of one moment; ``batch_id``: the batch it was first made for."""
 
     job: JobRecord
     video: VideoRecord
     has_activations: bool = False
+    batch_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class JobPage:
-    """Jobs, newest first, and the token of the next page; None after the last."""
-
-    views: list[JobView]
-    next_page_token: str | None
-
-
-def create_job(core: JobCore, request: NewJob) -> tuple[JobView, bool]:
+def create_job(
+    core: JobCore, request: NewJob, hold: Callable[[Session, JobCore], object] | None = None
+) -> tuple[JobView, bool]:
     """Queue a job; a repeated idempotency key returns the job it made before.
 
     A blob that the request brings and that is not needed, because the job or the same bytes are
     there already, is deleted.
+
+    Args:
+        core: bound to the tenant.
+        request: for the job.
+        hold: called with everything in place before the commit; what it raises undoes all.
 
     Returns:
         The job, and whether it is new.
@@ -170,7 +189,7 @@ def create_job(core: JobCore, request: NewJob) -> tuple[JobView, bool]:
         if view is not None:
             return view, False
         try:
-            view, used = _create(core, request)
+            view, used = _create(core, request, hold)
         except IntegrityError:
             # Two requests with one key at the same moment: the other one made the job.
             view = _find_repeated(core, request)
@@ -201,10 +220,14 @@ def _find_repeated(core: JobCore, request: NewJob) -> JobView | None:
         return _view(session, job)
 
 
-def _create(core: JobCore, request: NewJob) -> tuple[JobView, bool]:
+def _create(
+    core: JobCore, request: NewJob, hold: Callable[[Session, JobCore], object] | None
+) -> tuple[JobView, bool]:
     with transaction(core.engine) as session:
         now = core.clock.now(session)
         job, used = insert_job(session, core.tenant_id, request, now)
+        if hold is not None:
+            hold(session, core)
         return _view(session, job), used
 
 
@@ -224,6 +247,9 @@ def insert_job(
     if isinstance(request.video, NewVideo):
         video, used = insert_video(session, tenant_id, request.video, now)
     else:
+        # Nobody deletes it before the job that needs it is there.
+        held = select(VideoRecord.id).where(VideoRecord.id == request.video)
+        session.execute(held.with_for_update(read=True, key_share=True))
         video = visible_video(session, request.video)
     job = JobRecord(
         id=new_id("job"),
@@ -258,41 +284,20 @@ def get_job(core: JobCore, job_id: str) -> JobView:
         JobNotFound: there is none, or it was deleted.
     """
     with reading(core.engine) as session:
-        return _view(session, visible_job(session, job_id))
+        found = session.execute(select_views().where(JobRecord.id == job_id)).one_or_none()
+    if found is None:
+        raise _not_found(job_id)
+    return view_of(found)
 
 
-def list_jobs(
-    core: JobCore, *, status: JobStatus | None, page_size: int, page_token: str | None
-) -> JobPage:
-    """Return jobs, newest first.
+def select_views() -> Select[Any]:
+    """Return the statement for all jobs that users see, each with what a view of it needs."""
+    return _VIEWS
 
-    Raises:
-        InvalidRequest: the page token is none of ours.
-    """
-    statement = (
-        select(JobRecord, VideoRecord, ResultRecord.activations_key)
-        .join(VideoRecord, VideoRecord.id == JobRecord.video_id)
-        .outerjoin(ResultRecord, ResultRecord.job_id == JobRecord.id)
-        .where(JobRecord.delete_requested.is_(False), JobRecord.kind == JobKind.LOCALIZE)
-        .order_by(JobRecord.created_at.desc(), JobRecord.id.desc())
-        .limit(page_size + 1)
-    )
-    if status is not None:
-        statement = statement.where(JobRecord.status == status)
-    if page_token is not None:
-        moment, last_id = _read_page_token(page_token)
-        statement = statement.where(
-            or_(
-                JobRecord.created_at < moment,
-                and_(JobRecord.created_at == moment, JobRecord.id < last_id),
-            )
-        )
-    with reading(core.engine) as session:
-        views = [
-            JobView(job, video, key is not None) for job, video, key in session.execute(statement)
-        ]
-    token = _page_token(views[page_size - 1].job) if len(views) > page_size else None
-    return JobPage(views[:page_size], token)
+
+def view_of(row: Row[*tuple[Any, ...]]) -> JobView:
+    """Return a row of `select_views` as a view."""
+    return JobView(row[0], row[1], row[2] is not None, row[3])
 
 
 def request_cancel(core: JobCore, job_id: str) -> JobView:
@@ -313,6 +318,41 @@ def request_cancel(core: JobCore, job_id: str) -> JobView:
         return _view(session, job)
 
 
+def retry_job(
+    core: JobCore,
+    job_id: str,
+    idempotency_key: str | None = None,
+    hold: Callable[[Session, JobCore], object] | None = None,
+) -> JobView:
+    """Queue a job again that failed or was canceled, as a new one.
+
+    What was extracted before is found again.
+
+    Raises:
+        JobNotFound: there is none.
+        InvalidTransition: it has not ended, or it succeeded.
+        IdempotencyConflict: the key was used for another request.
+    """
+    with reading(core.engine) as session:
+        job = visible_job(session, job_id)
+    if job.status not in {JobStatus.FAILED, JobStatus.CANCELED}:
+        message = f"The job is {job.status}; only one that failed or was canceled can be retried."
+        raise InvalidTransition(message)
+    again = NewJob(
+        video=job.video_id,
+        model=job.model,
+        options=job.options,
+        queue=job.queue,
+        tag=job.tag,
+        camera=job.camera,
+        recorded_at=job.recorded_at,
+        webhook=job.webhook,
+        idempotency_key=idempotency_key,
+        retry_of=job.id,
+    )
+    return create_job(core, again, hold)[0]
+
+
 def get_result(core: JobCore, job_id: str) -> tuple[JobView, dict[str, Any]]:
     """Return a job and its native result, all segments included.
 
@@ -325,25 +365,6 @@ def get_result(core: JobCore, job_id: str) -> tuple[JobView, dict[str, Any]]:
         job = visible_job(session, job_id)
         row = _result(session, job)
         return _view(session, job), row.document
-
-
-def get_activations(core: JobCore, job_id: str) -> bytes:
-    """Return the activations behind a job's result, as JSON.
-
-    Raises:
-        JobNotFound: there is no such job.
-        ResultNotReady: it has not ended.
-        ResultNotFound: it ended without a result, or its model keeps no activations.
-    """
-    with reading(core.engine) as session:
-        key = _result(session, visible_job(session, job_id)).activations_key
-    if key is not None:
-        try:
-            return core.blobs.get_bytes(key)
-        except FileNotFoundError:
-            pass
-    message = "No activations were kept for this job."
-    raise ResultNotFound(message)
 
 
 def seconds_since_worker(core: JobCore) -> float | None:
@@ -366,9 +387,13 @@ def visible_job(session: Session, job_id: str) -> JobRecord:
     """
     job = session.get(JobRecord, job_id)
     if job is None or job.delete_requested or job.kind != JobKind.LOCALIZE:
-        message = f"There is no job {job_id}; it may have been deleted, or its retention is over."
-        raise JobNotFound(message)
+        raise _not_found(job_id)
     return job
+
+
+def _not_found(job_id: str) -> JobNotFound:
+    message = f"There is no job {job_id}; it may have been deleted, or its retention is over."
+    return JobNotFound(message)
 
 
 def _locked_job(session: Session, job_id: str) -> JobRecord:
@@ -380,9 +405,10 @@ def _locked_job(session: Session, job_id: str) -> JobRecord:
 
 
 def _view(session: Session, job: JobRecord) -> JobView:
-    video = session.get_one(VideoRecord, job.video_id)
-    result = session.get(ResultRecord, job.id)
-    return JobView(job, video, result is not None and result.activations_key is not None)
+    session.flush()
+    # A probe is shown to nobody, but made by the same commands.
+    statement = _VIEWS_OF_ALL.where(JobRecord.id == job.id)
+    return view_of(session.execute(statement).one())
 
 
 def _result(session: Session, job: JobRecord) -> ResultRecord:
@@ -395,22 +421,3 @@ def _result(session: Session, job: JobRecord) -> ResultRecord:
     reason = f": {job.error_message}" if job.error_message else "."
     message = f"The job ended as {job.status}, without a result{reason}"
     raise ResultNotFound(message)
-
-
-def _page_token(job: JobRecord) -> str:
-    text = f"{job.created_at.isoformat()}|{job.id}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _read_page_token(token: str) -> tuple[datetime, str]:
-    try:
-        padded = token + "=" * (-len(token) % 4)
-        moment, _, job_id = base64.urlsafe_b64decode(padded.encode()).decode().partition("|")
-        created_at = datetime.fromisoformat(moment)
-    except (binascii.Error, ValueError) as error:
-        message = "The page_token is not one that this service gave out; start without one."
-        raise InvalidRequest(message) from error
-    if created_at.tzinfo is None or not job_id.isascii() or not job_id.isprintable():
-        message = "The page_token is not one that this service gave out; start without one."
-        raise InvalidRequest(message)
-    return created_at, job_id

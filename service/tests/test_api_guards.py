@@ -109,7 +109,7 @@ def test_an_outage_is_a_problem_that_says_when_to_come_back(client, monkeypatch)
         message = "The database is away."
         raise DatabaseUnavailable(message)
 
-    monkeypatch.setattr("service.jobs.commands.list_jobs", away)
+    monkeypatch.setattr("service.jobs.listing.list_jobs", away)
     answer = client.get("/v1/jobs")
     assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
     assert int(answer.headers["retry-after"]) > 0
@@ -123,7 +123,7 @@ def test_a_bug_is_logged_and_a_problem_without_its_secrets(client, monkeypatch):
         message = "secret detail"
         raise RuntimeError(message)
 
-    monkeypatch.setattr("service.jobs.commands.list_jobs", bug)
+    monkeypatch.setattr("service.jobs.listing.list_jobs", bug)
     answer = client.get("/v1/jobs")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert "secret" not in answer.text

@@ -84,7 +84,8 @@ def test_a_finished_job_shows_facts_metrics_and_links(client, native):
         ("{}", ["walk", "run"]),
         ('{"min_score": 0.5}', ["walk"]),
         ('{"labels": ["run"]}', ["run"]),
-        ('{"labels": [], "min_score": 0}', []),
+        ('{"labels": ["fall"], "min_score": 0}', []),
+        ("", ["walk", "run"]),
     ],
 )
 def test_options_choose_what_is_returned(client, native, options, labels):
@@ -117,11 +118,29 @@ def test_results_of_unfinished_and_failed_jobs_are_problems(client):
         ({"model": "../../etc"}, 422, "model_unknown"),
         ({"options": "{"}, 422, "invalid_request"),
         ({"options": "[]"}, 422, "invalid_request"),
-        ({"options": '{"unheard": 1}'}, 422, "invalid_request"),
-        ({"options": '{"min_score": 2}'}, 422, "invalid_request"),
-        ({"options": '{"min_score": NaN}'}, 422, "invalid_request"),
-        ({"options": '{"labels": ["fly"]}'}, 422, "invalid_request"),
-        ({"options": '{"labels": ["\\ud800"]}'}, 422, "invalid_request"),
+        ({"options": '{"unheard": 1}'}, 422, "option_invalid"),
+        ({"options": '{"min_score": 2}'}, 422, "option_invalid"),
+        ({"options": '{"min_score": NaN}'}, 422, "option_invalid"),
+        ({"options": '{"labels": ["fly"]}'}, 422, "option_invalid"),
+        ({"options": '{"labels": ["\\ud800"]}'}, 422, "option_invalid"),
+        ({"options": '{"labels": []}'}, 422, "option_invalid"),
+        ({"options": '{"nms": {"kind": "hardest"}}'}, 422, "option_invalid"),
+        ({"options": '{"nms": {"sigma": 1}}'}, 422, "option_invalid"),
+        ({"options": '{"window_overlap": 0.95}'}, 422, "option_invalid"),
+        ({"options": '{"thresholds": [1.0]}'}, 422, "option_invalid"),
+        ({"options": '{"class_threshold": "0.5"}'}, 422, "option_invalid"),
+        ({"options": "[" * 100_000}, 413, "too_large"),
+        ({"options": "[" * 60_000}, 422, "invalid_request"),
+        ({"queue": "express"}, 422, "invalid_request"),
+        ({"camera": "a\nb"}, 422, "invalid_request"),
+        ({"recorded_at": "2026-03-01T09:00:00"}, 422, "invalid_request"),
+        ({"recorded_at": "0001-01-01T00:00:00+14:00"}, 422, "invalid_request"),
+        ({"recorded_at": "yesterday"}, 422, "invalid_request"),
+        ({"webhook": "http://127.0.0.1/hook"}, 422, "url_refused"),
+        ({"webhook": "ftp://example.org/"}, 422, "url_refused"),
+        ({"webhook": '{"url": "http://example.org/", "event": 1}'}, 422, "invalid_request"),
+        ({"webhook": '{"url": "http://example.org/", "events": ["x"]}'}, 422, "invalid_request"),
+        ({"webhook": "{"}, 422, "invalid_request"),
         ({"tag": "x" * 256}, 422, "invalid_request"),
         ({"tag": "a\x00b"}, 422, "invalid_request"),
         ({"unheard": "x"}, 422, "invalid_request"),
@@ -142,7 +161,7 @@ def test_refused_forms_leave_nothing(client, fields, status, code):
     [
         ({"other": ("a.mp4", b"x")}, "invalid_request"),
         ([("video", ("a.mp4", b"x")), ("video", ("b.mp4", b"x"))], "invalid_request"),
-        ({"video": ("a.mp4", b"")}, "invalid_request"),
+        ({"video": ("a.mp4", b"")}, "empty_video"),
         ({"video": ("a.mp4", b"x" * 3_000_001)}, "too_large"),
     ],
 )
@@ -155,7 +174,8 @@ def test_refused_files_leave_nothing(client, files, code):
 @pytest.mark.parametrize(
     ("content_type", "body", "code"),
     [
-        ("application/json", b"{}", "media_type_unsupported"),
+        ("text/plain", b"{}", "media_type_unsupported"),
+        ("", b"{}", "media_type_unsupported"),
         ("multipart/form-data", b"x", "media_type_unsupported"),
         ("multipart/mixed; boundary=b", b"x", "media_type_unsupported"),
         ("multipart/form-data; boundary=b", b"", "invalid_request"),
@@ -331,7 +351,7 @@ def test_readiness_names_what_is_there(client):
 
 
 def test_a_full_disk_refuses_uploads_and_readiness(client, settings, monkeypatch):
-    monkeypatch.setattr("service.api.submission.free_bytes", lambda folder: -1)
+    monkeypatch.setattr("service.ingest.space.free_bytes", lambda folder: -1)
     monkeypatch.setattr("service.api.routes.health.free_bytes", lambda folder: -1)
     answer = upload(client)
     assert (answer.status_code, answer.json()["code"]) == (507, "disk_full")
@@ -340,7 +360,7 @@ def test_a_full_disk_refuses_uploads_and_readiness(client, settings, monkeypatch
     assert client.get("/readyz").status_code == 503
 
 
-def test_openapi_describes_every_route(client):
+def test_openapi_describes_every_address_of_jobs(client):
     document = client.get("/openapi.json").json()
     assert {
         "/v1/jobs",
@@ -348,10 +368,13 @@ def test_openapi_describes_every_route(client):
         "/v1/jobs/{job_id}/result",
         "/v1/jobs/{job_id}/activations",
         "/v1/jobs/{job_id}/cancel",
-        "/v1/models",
-        "/healthz",
-        "/readyz",
-    } == set(document["paths"])
-    form = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]
-    assert form["multipart/form-data"]["schema"]["required"] == ["video"]
+        "/v1/jobs/{job_id}/retry",
+        "/v1/jobs/{job_id}/events",
+        "/v1/events",
+    } <= set(document["paths"])
+    content = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]
+    assert content["multipart/form-data"]["schema"]["required"] == ["video"]
+    options = content["application/json"]["schema"]["properties"]["options"]
+    assert {"labels", "nms", "window_overlap", "speed"} <= set(options["properties"])
+    assert "$defs" not in json.dumps(document), "references that lead nowhere"
     assert "http://" not in json.dumps(document)

@@ -4,8 +4,9 @@ import pytest
 from sqlalchemy import func, select
 
 from service.errors import IdempotencyConflict, InvalidRequest, InvalidTransition, JobNotFound
-from service.jobs.commands import get_job, list_jobs, request_cancel, seconds_since_worker
+from service.jobs.commands import get_job, request_cancel, seconds_since_worker
 from service.jobs.lifecycle import Plan
+from service.jobs.listing import JobFilter, list_jobs
 from service.jobs.queue import TaskQueue
 from service.jobs.records import Record, VideoRecord
 from service.jobs.removal import delete_job, purge_job, sweep_orphans
@@ -77,7 +78,7 @@ def test_a_job_in_work_vanishes_at_once_and_is_deleted_when_let_go(core, queue, 
     assert delete_job(core, job_id) is False
     with pytest.raises(JobNotFound):
         get_job(core, job_id)
-    assert list_jobs(core, status=None, page_size=10, page_token=None).views == []
+    assert list_jobs(core, JobFilter(), page_size=10, page_token=None).views == []
     assert queue.expired_jobs(older_than_days=30) == []
     assert purge_job(core, job_id) is False
     assert queue.heartbeat(task.id, task.token, lease_seconds=LEASE) is True
@@ -124,22 +125,22 @@ def test_pages_cover_all_jobs_newest_first(core, add_job):
     request_cancel(core, ids[1])
     seen, token = [], None
     while True:
-        page = list_jobs(core, status=None, page_size=2, page_token=token)
+        page = list_jobs(core, JobFilter(), page_size=2, page_token=token)
         seen.extend(view.job.id for view in page.views)
         token = page.next_page_token
         if token is None:
             break
         assert len(page.views) == 2
     assert seen == ids[::-1]
-    canceled = list_jobs(core, status=JobStatus.CANCELED, page_size=9, page_token=None)
+    canceled = list_jobs(core, JobFilter(status=JobStatus.CANCELED), page_size=9, page_token=None)
     assert [view.job.id for view in canceled.views] == [ids[1]]
 
 
 def test_pages_are_complete_where_jobs_share_a_moment(core, clock, add_job, monkeypatch):
     monkeypatch.setattr(clock, "advance", lambda seconds: None)
     ids = {add_job(bytes([number])) for number in range(4)}
-    first = list_jobs(core, status=None, page_size=3, page_token=None)
-    second = list_jobs(core, status=None, page_size=3, page_token=first.next_page_token)
+    first = list_jobs(core, JobFilter(), page_size=3, page_token=None)
+    second = list_jobs(core, JobFilter(), page_size=3, page_token=first.next_page_token)
     assert {view.job.id for view in first.views + second.views} == ids
 
 
@@ -148,7 +149,7 @@ def test_pages_are_complete_where_jobs_share_a_moment(core, clock, add_job, monk
 )
 def test_a_foreign_page_token_is_refused(core, token):
     with pytest.raises(InvalidRequest):
-        list_jobs(core, status=None, page_size=3, page_token=token)
+        list_jobs(core, JobFilter(), page_size=3, page_token=token)
 
 
 def test_an_ended_job_cannot_be_canceled(core, queue, add_job, native):

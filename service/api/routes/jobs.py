@@ -1,4 +1,4 @@
-"""/v1/jobs: upload, look, list, wait, cancel, delete."""
+"""/v1/jobs: make, look at, list, wait for, cancel, retry, delete."""
 
 import asyncio
 from typing import Annotated
@@ -8,52 +8,59 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from service.api.deps import ApiContext, JobId, JobsRead, JobsWrite, SecuredRoute
+from service.api.jobbodies import REQUEST_DOCUMENTATION, JobQuery
 from service.api.schemas import PROBLEMS, JobBody, JobList
-from service.api.submission import FORM_DOCUMENTATION, preferred_wait_seconds, submit
-from service.jobs import commands, removal
+from service.api.submission import check_printable, hold_quotas, preferred_wait_seconds, submit
+from service.jobs import commands, listing, removal
 from service.jobs.commands import JobView
-from service.jobs.states import ENDED, JobStatus
+from service.jobs.states import ENDED
 
 MAX_WAIT_SECONDS = 60.0
+MAX_KEY_CHARACTERS = 200
+"""Of an Idempotency-Key; the column has room for what other addresses put before theirs."""
+
 LOOK_SECONDS = 0.3
 """How often a waiting request looks at the database."""
 
 POLL_HINT_SECONDS = 2
-MAX_PAGE_SIZE = 200
-DEFAULT_PAGE_SIZE = 50
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(max_length=MAX_KEY_CHARACTERS, description="The same key never makes a second job."),
+]
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=PROBLEMS, route_class=SecuredRoute)
 
 
-@router.post("", status_code=202, response_model=JobBody, openapi_extra=FORM_DOCUMENTATION)
+@router.post("", status_code=202, response_model=JobBody, openapi_extra=REQUEST_DOCUMENTATION)
 async def post_job(
     request: Request,
     response: Response,
     context: JobsWrite,
-    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+    idempotency_key: IdempotencyKey = None,
     prefer: Annotated[str | None, Header(description="wait=SECONDS")] = None,
 ) -> JobBody:
-    """Upload a video and queue its localization. Accepted means: on disk and in the database."""
+    """Queue the localization of a video: a form brings it, JSON names it.
+
+    Accepted means: on disk and in the database.
+    """
     view = await submit(context, request, idempotency_key)
     wait_seconds = min(preferred_wait_seconds(prefer), MAX_WAIT_SECONDS)
     if wait_seconds > 0:
         view = await _wait_for_end(context, request, view.job.id, wait_seconds)
         response.headers["Preference-Applied"] = f"wait={wait_seconds:g}"
-    response.headers["Location"] = f"/v1/jobs/{view.job.id}"
-    response.headers["Retry-After"] = str(POLL_HINT_SECONDS)
+    _say_where(response, view)
     return JobBody.of(view)
 
 
 @router.get("")
 def get_jobs(
     context: JobsRead,
-    status: Annotated[JobStatus | None, Query(description="Only jobs in this state.")] = None,
-    page_size: Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE)] = DEFAULT_PAGE_SIZE,
-    page_token: Annotated[str | None, Query(max_length=200)] = None,
+    wanted: Annotated[JobQuery, Query()],
 ) -> JobList:
-    """List jobs, newest first; a page token stays valid."""
-    page = commands.list_jobs(
-        context.core, status=status, page_size=page_size, page_token=page_token
+    """List jobs, newest first; a page token stays valid, and jobs made meanwhile shift nothing."""
+    page = listing.list_jobs(
+        context.core, wanted.filter(), page_size=wanted.page_size, page_token=wanted.page_token
     )
     jobs = [JobBody.of(view) for view in page.views]
     return JobList(jobs=jobs, next_page_token=page.next_page_token)
@@ -91,6 +98,25 @@ def delete_job(context: JobsWrite, job_id: JobId) -> Response:
 def cancel_job(context: JobsWrite, job_id: JobId) -> JobBody:
     """Stop a job; canceling a canceled one is no error. A canceled job never succeeds."""
     return JobBody.of(commands.request_cancel(context.core, job_id))
+
+
+@router.post("/{job_id}/retry", status_code=202)
+def retry_job(
+    response: Response,
+    context: JobsWrite,
+    job_id: JobId,
+    idempotency_key: IdempotencyKey = None,
+) -> JobBody:
+    """Queue a job that failed or was canceled again, as a new one; features are found again."""
+    check_printable(idempotency_key)
+    view = commands.retry_job(context.core, job_id, idempotency_key, hold_quotas)
+    _say_where(response, view)
+    return JobBody.of(view)
+
+
+def _say_where(response: Response, view: JobView) -> None:
+    response.headers["Location"] = f"/v1/jobs/{view.job.id}"
+    response.headers["Retry-After"] = str(POLL_HINT_SECONDS)
 
 
 async def _wait_for_end(
