@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 import structlog
+from starlette.concurrency import run_in_threadpool
 
 from service.api.receiving import BatchWriter, SteadyBody
 from service.errors import ChecksumMismatch, InvalidRequest, OutageError, UploadLocked
@@ -85,10 +86,10 @@ async def append_chunk(desk: UploadDesk, chunk: Chunk, hashes: RunningHashes) ->
         UploadTimeout: it stopped arriving; what arrived is kept.
         StorageFull: the disk is full; what fitted is kept.
     """
-    lock = await asyncio.to_thread(uploads.lock_upload, desk, chunk.upload_id)
+    lock = await run_in_threadpool(uploads.lock_upload, desk, chunk.upload_id)
     try:
         try:
-            file = await asyncio.to_thread(_open, desk, lock.upload)
+            file = await run_in_threadpool(_open, desk, lock.upload)
         except FileNotFoundError:
             file = None
         if file is not None:
@@ -97,9 +98,9 @@ async def append_chunk(desk: UploadDesk, chunk: Chunk, hashes: RunningHashes) ->
     finally:
         await asyncio.shield(asyncio.to_thread(uploads.free_lock, desk, lock, None))
     # Complete already, or it was when a crash kept it from becoming a video.
-    view = await asyncio.to_thread(uploads.look_at_upload, desk, chunk.upload_id)
+    view = await run_in_threadpool(uploads.look_at_upload, desk, chunk.upload_id)
     if view.unsettled:
-        view = await asyncio.to_thread(uploads.settle_upload, desk, chunk.upload_id)
+        view = await run_in_threadpool(uploads.settle_upload, desk, chunk.upload_id)
     uploads.require_offset(view.upload, view.offset_bytes, chunk.offset)
     return view.upload
 
@@ -120,8 +121,9 @@ async def _append(desk: UploadDesk, lock: UploadLock, reception: "_Reception") -
         if kept.offset < upload.length_bytes:
             upload.offset_bytes = kept.offset
             return upload
-        sha256 = await asyncio.to_thread(reception.sha256, desk, upload)
-        return await asyncio.to_thread(uploads.complete_upload, desk, lock, sha256)
+        # What may take minutes has other threads than what keeps the lock.
+        sha256 = await run_in_threadpool(reception.sha256, desk, upload)
+        return await run_in_threadpool(uploads.complete_upload, desk, lock, sha256)
 
 
 class _Reception:

@@ -29,8 +29,9 @@ from service.jobs.videos import NewContent, NewVideo
 from service.settings import Settings
 from service.storage import video_key
 
-LOCK_SECONDS = 15.0
-"""How long a request that gives no sign of life keeps others out; it gives one every second."""
+LOCK_SECONDS = 5.0
+"""How long a request that gives no sign of life keeps others out; it gives one every second. So
+long a client waits after a crash; tus-js-client tries for 9 s by itself."""
 
 HASH_BYTES = 4 * 1024 * 1024
 TOMBSTONE_SECONDS = 24 * 3600.0
