@@ -7,6 +7,7 @@ the last event it has seen.
 """
 
 import asyncio
+import contextvars
 import json
 import threading
 from collections import deque
@@ -260,7 +261,10 @@ class EventFeed:
         if self._task is None or self._task.done():
             self._ready.clear()
             self._tail = EventTail(self._core)
-            self._task = asyncio.create_task(self._run(), name="event-feed")
+            # It reads for all tenants, and is no part of the request that happens to be the first.
+            self._task = asyncio.create_task(
+                self._run(), name="event-feed", context=contextvars.Context()
+            )
         try:
             async with asyncio.timeout(START_SECONDS):
                 await self._ready.wait()
