@@ -5,12 +5,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.responses import Response
 
-from service.api.deps import Metrics
+from service.api.deps import Metrics, SecuredRoute
 from service.api.schemas import PROBLEMS
 from service.metrics.collecting import ServiceCollector
 from service.metrics.requests import RequestMetrics
 
-router = APIRouter(tags=["metrics"], responses=PROBLEMS)
+router = APIRouter(tags=["metrics"], responses=PROBLEMS, route_class=SecuredRoute)
 
 
 @router.get(
