@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
-from service.api.deps import ID_BODY, JobId, JobsRead, Webhooks
+from service.api.deps import ID_BODY, JobId, JobsRead, SecuredRoute, Webhooks
 from service.api.schemas import PROBLEMS
 from service.api.webhook_bodies import (
     DeliveryBody,
@@ -25,7 +25,7 @@ from service.webhooks.records import DeliveryStatus
 MAX_PAGE_SIZE = 200
 DEFAULT_PAGE_SIZE = 50
 
-router = APIRouter(tags=["webhooks"], responses=PROBLEMS)
+router = APIRouter(tags=["webhooks"], responses=PROBLEMS, route_class=SecuredRoute)
 
 WEBHOOK_ID = re.compile("whk" + ID_BODY)
 DELIVERY_ID = re.compile("msg" + ID_BODY)
