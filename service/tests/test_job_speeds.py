@@ -58,7 +58,7 @@ def test_a_job_and_its_worker_know_the_speed(variants, client, fields, model):
     [
         ({"options": '{"speed": "rgb-only"}'}, "model_unknown", "choose exact or fast, or train"),
         ({"model": "kinetag-demo:slow"}, "model_unknown", "There is no speed slow"),
-        ({"options": '{"speed": "slow"}'}, "invalid_request", "options.speed: "),
+        ({"options": '{"speed": "slow"}'}, "option_invalid", "The option speed "),
         (
             {"model": "kinetag-demo:fast", "options": '{"speed": "exact"}'},
             "model_unknown",
