@@ -228,6 +228,7 @@ def build_sweeper(settings: Settings) -> Sweeper:
     """Build the sweeper with all its duties and services."""
     from service.outbound import Outbound, OutboundPolicy
     from workers.delivering import DeliverySender, DeliverySettings
+    from workers.feeding import BatchService
     from workers.fetching import FetchingSettings, FetchService
 
     core = open_core(settings)
@@ -265,6 +266,7 @@ def build_sweeper(settings: Settings) -> Sweeper:
     services = (
         FetchService(core, outbound, fetching),
         DeliverySender(core, outbound, DeliverySettings.of(settings)),
+        BatchService(core, settings),
     )
     return Sweeper(duties, services=services)
 

@@ -57,6 +57,7 @@ class UploadReceiver:
         limits: of size and time.
         raw_name: what to call the video where the body is nothing but its bytes; None where the
             body is a form.
+        file_field: of the form, where the file is.
     """
 
     def __init__(
@@ -66,11 +67,15 @@ class UploadReceiver:
         content_length: int | None,
         limits: UploadLimits,
         raw_name: str | None = None,
+        file_field: str = VIDEO_FIELD,
     ) -> None:
         self._folder = folder
         self._limits = limits
         self._content_length = content_length
-        self._reader = _FormReader(_boundary(content_type)) if raw_name is None else None
+        self._file_field = file_field
+        self._reader = (
+            _FormReader(_boundary(content_type), file_field) if raw_name is None else None
+        )
         self._name = raw_name
         self._hash = hashlib.sha256()
         self._path: Path | None = None
@@ -143,7 +148,7 @@ class UploadReceiver:
     def _received(self, path: Path, size_bytes: int) -> ReceivedUpload:
         name = self._name if self._reader is None else self._reader.file_name
         if name is None:
-            message = f"The form has no file in its field {VIDEO_FIELD!r}."
+            message = f"The form has no file in its field {self._file_field!r}."
             raise InvalidRequest(message)
         if size_bytes == 0:
             message = "The video is empty; send a file with content."
@@ -160,7 +165,8 @@ class UploadReceiver:
 class _FormReader:
     """Turns the body's bytes into fields and the file's bytes; holds at most one write's worth."""
 
-    def __init__(self, boundary: bytes) -> None:
+    def __init__(self, boundary: bytes, file_field: str) -> None:
+        self._file_field = file_field
         self.fields: dict[str, str] = {}
         self.file_bytes = bytearray()
         self.file_name: str | None = None
@@ -232,14 +238,14 @@ class _FormReader:
             message = "A part of the form has no Content-Disposition: form-data with a name."
             raise InvalidRequest(message)
         self._name = options[b"name"].decode(errors="replace")
-        self._in_file = self._name == VIDEO_FIELD
+        self._in_file = self._name == self._file_field
         if self._in_file and self.file_name is not None:
-            message = f"The form has more than one {VIDEO_FIELD!r}; send one video per job."
+            message = f"The form has more than one {self._file_field!r}; send one file."
             raise InvalidRequest(message)
         if self._in_file:
             self.file_name = options.get(b"filename", b"").decode(errors="replace")
         elif b"filename" in options:
-            message = f"The file is in the field {self._name!r}; put it in {VIDEO_FIELD!r}."
+            message = f"The file is in the field {self._name!r}; put it in {self._file_field!r}."
             raise InvalidRequest(message)
         elif self._name in self.fields:
             message = f"The field {self._name!r} comes more than once."

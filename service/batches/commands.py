@@ -15,6 +15,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from service.accounts.quotas import hold_quota_bytes
 from service.batches.records import BatchItemRecord, BatchRecord
 from service.batches.states import (
     BATCH_ENDED,
@@ -30,6 +31,7 @@ from service.jobs.commands import JobCore
 from service.jobs.records import JobRecord, VideoRecord
 from service.jobs.states import ENDED, JobQueue
 from service.jobs.store import new_id, reading, transaction
+from service.jobs.videos import NewVideo, insert_video
 
 MAX_ITEMS = 100_000
 INSERT_ROWS = 5000
@@ -67,6 +69,7 @@ class NewBatch:
         model: NAME@VERSION[:SPEED].
         items: of a batch that lists them; empty where ``source`` says where to look for them.
         source_ref: of a folder {path, pattern}, of an archive {video_id, owned}.
+        archive: the archive that came with the request; its blob is stored already.
         recipe: digest of the model's recipe, where it is known.
         webhook: {url, events, labels, min_score, secret}.
     """
@@ -75,6 +78,7 @@ class NewBatch:
     items: tuple[NewItem, ...] = ()
     source: BatchSource = BatchSource.ITEMS
     source_ref: dict[str, Any] | None = None
+    archive: NewVideo | None = None
     options: dict[str, Any] = field(default_factory=dict)
     recipe: str | None = None
     name: str | None = None
@@ -83,12 +87,13 @@ class NewBatch:
     queue: str = JobQueue.BATCH
     webhook: dict[str, Any] | None = None
     idempotency_key: str | None = None
-    content_sha256: str | None = None
 
     @property
     def digest(self) -> str:
         """Hash of what makes two requests the same: of an archive its bytes, not where they are."""
-        place = self.content_sha256 or self.source_ref
+        place: object = self.source_ref
+        if self.archive is not None and self.archive.content is not None:
+            place = self.archive.content.sha256
         asked = [
             self.model, self.source, place, self.options, self.name, self.tag, self.camera,
             self.queue, self.webhook,
@@ -106,27 +111,36 @@ def create_batch(core: JobCore, new: NewBatch) -> tuple[str, bool]:
         core: bound to the tenant.
         new: what is asked for.
 
+    A blob that came with it and is not needed is deleted.
+
     Returns:
         The batch's id, and whether it is new.
 
     Raises:
         IdempotencyConflict: the key was used for another request.
         InvalidRequest: an item names a video that is not there, or there are too many.
+        BytesQuotaExceeded: the archive is more than the tenant may store.
     """
     if len(new.items) > MAX_ITEMS:
         message = f"A batch holds at most {MAX_ITEMS} items; split this one."
         raise InvalidRequest(message)
-    known = find_repeated(core, new.idempotency_key, new.digest)
-    if known is not None:
-        return known, False
+    used = False
     try:
-        return _insert(core, new), True
-    except IntegrityError:
-        # Two requests with one key at the same moment: the other one made the batch.
         known = find_repeated(core, new.idempotency_key, new.digest)
-        if known is None:
-            raise
-        return known, False
+        if known is not None:
+            return known, False
+        try:
+            batch_id, used = _insert(core, new)
+        except IntegrityError:
+            # Two requests with one key at the same moment: the other one made the batch.
+            known = find_repeated(core, new.idempotency_key, new.digest)
+            if known is None:
+                raise
+            return known, False
+        return batch_id, True
+    finally:
+        if not used and new.archive is not None and new.archive.content is not None:
+            core.blobs.delete(new.archive.content.blob_key)
 
 
 def find_repeated(core: JobCore, idempotency_key: str | None, digest: str) -> str | None:
@@ -307,11 +321,38 @@ def delete_batch(core: JobCore, batch_id: str) -> None:
             .values(delete_requested=True)
             .execution_options(synchronize_session=False)
         )
+        retried = made.where(BatchItemRecord.attempts > 1)
+        _hide_earlier_tries(session, list(session.execute(retried).scalars()))
 
 
-def _insert(core: JobCore, new: NewBatch) -> str:
+def _hide_earlier_tries(session: Session, job_ids: Sequence[str | None]) -> None:
+    """Mark the jobs that these were made to repeat, and those that those were, as deleted."""
+    while job_ids:
+        earlier: list[str | None] = []
+        ids = iter(job_ids)
+        while block := list(islice(ids, LOOK_UP_ROWS)):
+            found = select(JobRecord.retry_of).where(
+                JobRecord.id.in_(block), JobRecord.retry_of.is_not(None)
+            )
+            earlier.extend(session.execute(found).scalars())
+            session.execute(
+                update(JobRecord)
+                .where(JobRecord.id.in_(block))
+                .values(delete_requested=True)
+                .execution_options(synchronize_session=False)
+            )
+        job_ids = earlier
+
+
+def _insert(core: JobCore, new: NewBatch) -> tuple[str, bool]:
+    """Return the batch's id, and whether the blob of its archive is used."""
     with transaction(core.engine) as session:
         _check_videos(session, new.items)
+        now = core.clock.now(session)
+        used = False
+        if new.archive is not None:
+            _, used = insert_video(session, core.tenant_id, new.archive, now)
+            hold_quota_bytes(session, core)
         listed = new.source is BatchSource.ITEMS
         batch = BatchRecord(
             id=new_id("batch"),
@@ -329,12 +370,12 @@ def _insert(core: JobCore, new: NewBatch) -> str:
             webhook=new.webhook,
             idempotency_key=new.idempotency_key,
             request_digest=new.digest if new.idempotency_key is not None else None,
-            created_at=core.clock.now(session),
+            created_at=now,
         )
         session.add(batch)
         session.flush()
         insert_items(session, batch, new.items)
-        return batch.id
+        return batch.id, used
 
 
 def _check_videos(session: Session, items: Sequence[NewItem]) -> None:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import delete, exists, func, or_, select, update
+from sqlalchemy import delete, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from service.batches.commands import lock_batch, stop_items, unfinished_items
 from service.batches.ending import end_batch
 from service.batches.expanding import prepare_batch
-from service.batches.making import make_job
+from service.batches.making import fail_item, make_job
 from service.batches.records import BatchItemRecord, BatchRecord
 from service.batches.states import BATCH_ENDED, BatchStatus, ItemKind, ItemStatus
 from service.jobs.commands import JobCore
@@ -119,19 +119,20 @@ class _Feeding:
                 return 0
             now = self._core.clock.now(session)
             rows = self._ends(session, ENDS_PER_TRANSACTION)
-            session.execute(update(BatchItemRecord), [_end(row, now) for row in rows])
+            for row in rows:
+                row.note(now)
         return len(rows)
 
     def _ends(self, session: Session, limit: int) -> Sequence["_Ended"]:
         """Return open items whose job has ended or is gone."""
         rows = session.execute(
             select(
-                BatchItemRecord.id,
+                BatchItemRecord,
                 JobRecord.status,
                 JobRecord.error_code,
                 JobRecord.error_message,
                 JobRecord.delete_requested,
-                func.coalesce(VideoRecord.size_bytes, BatchItemRecord.size_bytes),
+                VideoRecord.size_bytes,
             )
             .outerjoin(JobRecord, JobRecord.id == BatchItemRecord.job_id)
             .outerjoin(VideoRecord, VideoRecord.id == JobRecord.video_id)
@@ -214,27 +215,24 @@ class _Feeding:
 class _Ended:
     """An open item whose job came to an end; ``status`` None where the job is gone."""
 
-    id: int
+    item: BatchItemRecord
     status: str | None
     error_code: str | None
     error_message: str | None
     deleted: bool | None
     size_bytes: int | None
 
-
-def _end(row: _Ended, now: datetime) -> dict[str, object]:
-    status, code, message = row.status, row.error_code, row.error_message
-    if status is None or row.deleted:
-        status, code = ItemStatus.FAILED, JOB_DELETED_CODE
-        message = "The job was deleted before its end was noticed here; retry the batch."
-    return {
-        "id": row.id,
-        "status": status,
-        "error_code": code,
-        "error_message": message,
-        "size_bytes": row.size_bytes,
-        "ended_at": now,
-    }
+    def note(self, now: datetime) -> None:
+        """Write the end into the item's row."""
+        if self.status is None or self.deleted:
+            message = "The job was deleted before its end was noticed here; retry the batch."
+            fail_item(self.item, JOB_DELETED_CODE, message, now)
+            return
+        self.item.status = self.status
+        self.item.error_code, self.item.error_message = self.error_code, self.error_message
+        self.item.ended_at = now
+        if self.size_bytes is not None:
+            self.item.size_bytes = self.size_bytes
 
 
 def _is_fed(batch: BatchRecord) -> bool:

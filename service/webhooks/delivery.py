@@ -5,13 +5,15 @@ message of a sender that died is due again when its lease ends, under the same i
 in no promised order.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, delete, select, update
 from sqlalchemy.orm import Session
 
+from service.batches.records import BatchRecord
 from service.jobs.commands import JobCore
 from service.jobs.lifecycle import lock_job
 from service.jobs.records import JobRecord
@@ -196,8 +198,7 @@ def _target(
 ) -> tuple[str, tuple[str, ...]] | None:
     """Return where a message goes now and what signs it; None if nowhere any more."""
     if delivery.webhook_id is None:
-        job = session.get_one(JobRecord, delivery.job_id)
-        wish = job.webhook or {}
+        wish = _own_wish(session, delivery)
         if "url" not in wish:
             return None
         secret = wish.get("secret")
@@ -210,6 +211,14 @@ def _target(
     if webhook.previous_secret is not None and until is not None and until > now:
         keys.append(webhook.previous_secret)
     return webhook.url, tuple(keys)
+
+
+def _own_wish(session: Session, delivery: DeliveryRecord) -> Mapping[str, Any]:
+    """Return the webhook of the job or batch that a message is about, if that is still there."""
+    if delivery.batch_id is not None:
+        batch = session.get(BatchRecord, delivery.batch_id)
+        return (batch.webhook if batch is not None else None) or {}
+    return session.get_one(JobRecord, delivery.job_id).webhook or {}
 
 
 def _lock_receiver(session: Session, receiver: str) -> WebhookRecord | None:

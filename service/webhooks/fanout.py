@@ -13,6 +13,7 @@ import httpx2
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from service.batches.records import BatchRecord
 from service.jobs.commands import JobCore
 from service.jobs.records import EventRecord, JobRecord, ResultRecord, VideoRecord
 from service.jobs.states import JobKind
@@ -34,7 +35,7 @@ class Receiver:
     """Where messages of one event go.
 
     Attributes:
-        id: of the webhook, or of the job for its own webhook.
+        id: of the webhook, or of the job or batch for its own webhook.
     """
 
     id: str
@@ -54,6 +55,13 @@ class Receiver:
         return cls(
             webhook.id, webhook.tenant_id, webhook.url, Interest.of(wish), webhook_id=webhook.id
         )
+
+    @classmethod
+    def of_batch(cls, batch: BatchRecord | None) -> "Receiver | None":
+        """Return a batch's own webhook as a receiver; None without one."""
+        if batch is None or batch.webhook is None:
+            return None
+        return cls(batch.id, batch.tenant_id, batch.webhook["url"], Interest.of(batch.webhook))
 
     @classmethod
     def of_job(cls, job: JobRecord) -> "Receiver | None":
@@ -175,6 +183,9 @@ def _addressed(session: Session, event: EventRecord) -> Iterator[tuple[Receiver,
     ).scalars()
     receivers = [Receiver.of_webhook(webhook) for webhook in webhooks]
     if event.job_id is None:
+        own_of_batch = Receiver.of_batch(session.get(BatchRecord, event.batch_id))
+        if own_of_batch is not None:
+            receivers.append(own_of_batch)
         message = Message(event.type, _about_batch(event))
         for receiver in receivers:
             if event.type in receiver.interest.types:
