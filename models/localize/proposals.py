@@ -40,7 +40,8 @@ def upsample_linear(values: FloatArray | DoubleArray, factor: int, align: Alignm
         return np.repeat(knots, factor, axis=0)
     left = np.minimum(positions.astype(np.int64), num_snippets - 2)
     share = (positions - left)[:, None]
-    return np.asarray(knots[left] * (1 - share) + knots[left + 1] * share, np.float64)
+    before, after = np.take(knots, left, axis=0), np.take(knots, left + 1, axis=0)
+    return np.asarray(before * (1 - share) + after * share, np.float64)
 
 
 def runs_above(sequence: FloatArray | DoubleArray, threshold: float) -> IntArray:
@@ -72,7 +73,6 @@ def widened(runs: IntArray, window: int, length: int) -> IntArray:
     return np.stack([starts[opens], ends[closes]], axis=1).astype(np.int64)
 
 
-def mean_over_runs(sequence: FloatArray | DoubleArray, runs: IntArray) -> DoubleArray:
-    """Return float64[K]: the mean of a sequence inside each run."""
-    sums = np.concatenate([[0.0], np.cumsum(np.asarray(sequence, np.float64))])
+def mean_over_runs(sums: DoubleArray, runs: IntArray) -> DoubleArray:
+    """Return float64[K]: the mean inside each run of a sequence given by its running sums."""
     return np.asarray((sums[runs[:, 1]] - sums[runs[:, 0]]) / (runs[:, 1] - runs[:, 0]), np.float64)

@@ -99,6 +99,7 @@ def _scored_runs(
     """Return int64[K, 2] runs of one class in upsampled samples and float64[K] contrasts."""
     localization, scoring, class_scores = _upsampled(activations, class_index, settings)
     sums = running_sums(scoring)
+    class_sums = None if isinstance(class_scores, float) else running_sums(class_scores)
     cuts = [(localization, threshold, settings.oic) for threshold in settings.thresholds]
     if settings.attention_thresholds:
         attention = upsample_linear(
@@ -112,10 +113,10 @@ def _scored_runs(
     for sequence, threshold, oic in cuts:
         runs = widened(runs_above(sequence, threshold), settings.widen_samples, len(sequence))
         runs = runs[runs[:, 1] - runs[:, 0] >= oic.min_length]
-        if isinstance(class_scores, float):
+        if class_sums is None:
             run_scores = np.full(len(runs), class_scores)
         else:
-            run_scores = mean_over_runs(class_scores, runs)
+            run_scores = mean_over_runs(class_sums, runs)
             # Means of float32 scores differ from them by rounding: half an ulp must not drop a run.
             present = run_scores >= class_threshold - FLOAT32_ROUNDING
             runs, run_scores = runs[present], run_scores[present]

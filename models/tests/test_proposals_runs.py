@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import ContractViolation
+from models.localize.oic import running_sums
 from models.localize.proposals import mean_over_runs, runs_above, upsample_linear
 
 
@@ -71,7 +72,9 @@ def test_factor_one_changes_nothing():
 
 def test_means_over_runs():
     runs = np.array([[0, 2], [1, 4]])
-    assert mean_over_runs(np.array([0.0, 1.0, 2.0, 3.0]), runs) == pytest.approx([0.5, 2.0])
+    assert mean_over_runs(running_sums(np.array([0.0, 1.0, 2.0, 3.0])), runs) == pytest.approx(
+        [0.5, 2.0]
+    )
 
 
 def test_refuses_an_empty_sequence():
