@@ -22,7 +22,14 @@ from service.accounts.keyring import Holder, Keyring
 from service.accounts.limits import Quotas
 from service.accounts.rates import RequestRates, UploadSlots
 from service.accounts.scopes import Scope, allows
-from service.errors import Forbidden, RateLimited, ServiceError, Unauthorized, UploadQuotaExceeded
+from service.errors import (
+    DatabaseUnavailable,
+    Forbidden,
+    RateLimited,
+    ServiceError,
+    Unauthorized,
+    UploadQuotaExceeded,
+)
 from service.jobs.commands import JobCore
 from service.jobs.tenancy import tenant_wanted
 from service.settings import Settings, keys_required
@@ -131,11 +138,13 @@ class Gate:
             return False
         return True
 
-    async def known_caller(self, request: Request) -> bool:
+    async def trusts(self, request: Request) -> bool:
         """Say whether somebody asks who would be let in, whatever for."""
         try:
-            await self._holder(self._key_text(request.headers))
-        except Unauthorized:
+            text = self._key_text(request.headers)
+            if text is not None:
+                await self._holder(text)
+        except (Unauthorized, DatabaseUnavailable):
             return False
         return True
 

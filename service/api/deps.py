@@ -143,6 +143,11 @@ def _needs(dependant: Dependant) -> Iterator[Needs]:
         yield from _needs(dependency)
 
 
+async def is_trusted(request: Request) -> bool:
+    """Say whether somebody asks who would be let in, whatever for; for open addresses."""
+    return await gate_of(request).trusts(request)
+
+
 def known_job_id(job_id: Annotated[str, Path(description="As given in `id`.")]) -> str:
     """Return a job id that can exist.
 
@@ -158,6 +163,7 @@ def known_job_id(job_id: Annotated[str, Path(description="As given in `id`.")]) 
 Unbound = Annotated[ApiContext, Depends(api_context)]
 """For routes that are about the process and about nobody's data."""
 
+Trusted = Annotated[bool, Depends(is_trusted)]
 JobsRead = Annotated[ApiContext, Depends(Needs(Scope.JOBS_READ))]
 JobsWrite = Annotated[ApiContext, Depends(Needs(Scope.JOBS_WRITE))]
 VideosRead = Annotated[ApiContext, Depends(Needs(Scope.VIDEOS_READ))]

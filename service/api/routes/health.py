@@ -5,7 +5,7 @@ import os
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from service.api.deps import ApiContext, Unbound
+from service.api.deps import ApiContext, Trusted, Unbound
 from service.api.schemas import CheckBody, HealthBody, ReadyBody
 from service.errors import DatabaseUnavailable
 from service.jobs.commands import seconds_since_worker
@@ -23,8 +23,8 @@ async def get_health() -> HealthBody:
 
 
 @router.get("/readyz", responses={503: {"model": ReadyBody}})
-def get_readiness(context: Unbound, response: Response) -> ReadyBody:
-    """Look at database, storage, free space and workers.
+def get_readiness(context: Unbound, trusted: Trusted, response: Response) -> ReadyBody:
+    """Look at database, storage, free space and workers; strangers are told the outcome alone.
 
     503 when jobs cannot be accepted. A missing worker alone is 200 with ``degraded``: what is
     accepted waits for one and is not lost.
@@ -35,7 +35,8 @@ def get_readiness(context: Unbound, response: Response) -> ReadyBody:
     if not ready:
         response.status_code = NOT_READY
     status = "not_ready" if not ready else "ready" if worker.ok else "degraded"
-    return ReadyBody(status=status, checks={**needed, "worker": worker})
+    checks = {**needed, "worker": worker} if trusted else {}
+    return ReadyBody(status=status, checks=checks)
 
 
 def _database_and_worker(context: ApiContext) -> tuple[CheckBody, CheckBody]:
