@@ -34,7 +34,7 @@ MAX_TROUBLED = 200
 LOOK_SECONDS = 0.5
 OUTAGE_PAUSE_SECONDS = 2.0
 STOP_SECONDS = 2.0
-LEASE_FACTOR, LEASE_MARGIN_SECONDS = 2.0, 5.0
+LEASE_FACTOR, LEASE_MARGIN_SECONDS = 2.0, 2.0
 
 _log = structlog.get_logger(__name__)
 
@@ -51,7 +51,7 @@ class DeliverySettings:
 
     retry: RetryPolicy
     timeout_seconds: float = 10.0
-    lease_seconds: float = 25.0
+    lease_seconds: float = 22.0
     look_seconds: float = LOOK_SECONDS
     slots: int = SLOTS
 
