@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -197,3 +198,23 @@ def test_a_client_that_asks_after_the_end_is_told_so(api, film, start_client):
     again = outcome(start_client())
     assert again["exchanges"] == [["HEAD", 200]]
     assert again["video"] == found["video"]
+
+
+def test_the_page_about_uploads_works_as_written(api, tmp_path):
+    page = (ROOT / "docs" / "uploads.md").read_text()
+    blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    # What these two name is not on this machine.
+    script = "".join(b for b in blocks if "example.org" not in b and "/archive" not in b)
+    assert script.count("curl") > 8
+    script = script.replace("http://127.0.0.1:8000", str(api.web.base_url).rstrip("/"))
+    (tmp_path / "cam3.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + os.urandom(5000))
+    command = ["bash", "-euo", "pipefail", "-c", script]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert '"offset_bytes":5012' in done.stdout
+    assert "urn:kinetag:error" not in done.stdout
+    assert (tmp_path / "first-bytes").read_bytes() == b"\0\0\0\x18ftypmp"
+    names = [video["name"] for video in api.web.get("/v1/videos").json()["videos"]]
+    assert names.count("cam3.mp4") == 2
