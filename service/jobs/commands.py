@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, Row, Select, func, select
+from sqlalchemy import Engine, Row, Select, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -151,6 +151,7 @@ _VIEWS_OF_ALL = (
 _VIEWS = _VIEWS_OF_ALL.where(
     JobRecord.delete_requested.is_(False), JobRecord.kind == JobKind.LOCALIZE
 )
+_CHOSEN_VIEWS = _VIEWS.where(JobRecord.id.in_(bindparam("job_ids", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,11 +284,17 @@ def get_job(core: JobCore, job_id: str) -> JobView:
     Raises:
         JobNotFound: there is none, or it was deleted.
     """
+    found = get_jobs(core, [job_id])
+    if not found:
+        raise job_not_found(job_id)
+    return found[0]
+
+
+def get_jobs(core: JobCore, job_ids: Iterable[str]) -> list[JobView]:
+    """Return those of the jobs that there are, in no particular order."""
     with reading(core.engine) as session:
-        found = session.execute(select_views().where(JobRecord.id == job_id)).one_or_none()
-    if found is None:
-        raise _not_found(job_id)
-    return view_of(found)
+        rows = session.execute(_CHOSEN_VIEWS, {"job_ids": list(job_ids)}).all()
+    return [view_of(row) for row in rows]
 
 
 def select_views() -> Select[Any]:
@@ -387,11 +394,12 @@ def visible_job(session: Session, job_id: str) -> JobRecord:
     """
     job = session.get(JobRecord, job_id)
     if job is None or job.delete_requested or job.kind != JobKind.LOCALIZE:
-        raise _not_found(job_id)
+        raise job_not_found(job_id)
     return job
 
 
-def _not_found(job_id: str) -> JobNotFound:
+def job_not_found(job_id: str) -> JobNotFound:
+    """Return the refusal of an id that no job has."""
     message = f"There is no job {job_id}; it may have been deleted, or its retention is over."
     return JobNotFound(message)
 

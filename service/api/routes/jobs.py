@@ -1,14 +1,16 @@
 """/v1/jobs: make, look at, list, wait for, cancel, retry, delete."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request
-from starlette.concurrency import run_in_threadpool
+from fastapi import APIRouter, FastAPI, Header, Query, Request
 from starlette.responses import Response
 
 from service.api.deps import ApiContext, JobId, JobsRead, JobsWrite, SecuredRoute
 from service.api.jobbodies import REQUEST_DOCUMENTATION, JobQuery
+from service.api.looks import JobLooks
 from service.api.schemas import PROBLEMS, JobBody, JobList
 from service.api.submission import check_printable, hold_quotas, preferred_wait_seconds, submit
 from service.jobs import commands, listing, removal
@@ -29,7 +31,20 @@ IdempotencyKey = Annotated[
     Header(max_length=MAX_KEY_CHARACTERS, description="The same key never makes a second job."),
 ]
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=PROBLEMS, route_class=SecuredRoute)
+
+@asynccontextmanager
+async def _looks_of(app: FastAPI) -> AsyncIterator[None]:
+    app.state.looks = JobLooks()
+    yield
+
+
+router = APIRouter(
+    prefix="/v1/jobs",
+    tags=["jobs"],
+    responses=PROBLEMS,
+    lifespan=_looks_of,
+    route_class=SecuredRoute,
+)
 
 
 @router.post("", status_code=202, response_model=JobBody, openapi_extra=REQUEST_DOCUMENTATION)
@@ -123,10 +138,11 @@ async def _wait_for_end(
     context: ApiContext, request: Request, job_id: str, wait_seconds: float
 ) -> JobView:
     """Return the job when it has ended, the time is over, or nobody waits any longer."""
+    looks: JobLooks = request.app.state.looks
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_seconds
     while True:
-        view = await run_in_threadpool(commands.get_job, context.core, job_id)
+        view = await looks.look(context.core, job_id)
         left_seconds = deadline - loop.time()
         if view.job.status in ENDED or left_seconds <= 0 or context.stopping.is_set():
             return view
