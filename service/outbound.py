@@ -160,8 +160,10 @@ class _GuardedNetwork(httpcore2.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
         failure: Exception = httpcore2.ConnectError("the name has no address")
-        for address in self._addresses(host, port):
-            wait = self._deadline.clipped(timeout or CONNECT_SECONDS)
+        addresses = self._addresses(host, port)
+        for index, address in enumerate(addresses):
+            # One that swallows packets, a broken IPv6 for instance, leaves time for the next.
+            wait = self._deadline.clipped(timeout or CONNECT_SECONDS) / (len(addresses) - index)
             try:
                 stream = self._network.connect_tcp(
                     address, port, timeout=wait, socket_options=socket_options

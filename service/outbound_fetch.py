@@ -20,7 +20,7 @@ from service.outbound import Answer, Deadline, Headers, Outbound, Pace, require_
 
 HEADERS_SECONDS = 30.0
 """For resolving, connecting, redirects and the head of the answer together."""
-SLOWEST = Pace(bytes_per_second=1024.0, window_seconds=60.0)
+SLOWEST = Pace(bytes_per_second=8192.0, window_seconds=60.0)
 MAX_BREAKS = 4
 """Failures in a row that brought nothing."""
 MAX_TRIES = 50

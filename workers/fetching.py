@@ -26,9 +26,10 @@ from service.errors import (
 )
 from service.jobs.claims import ClaimedTask
 from service.jobs.commands import JobCore
-from service.jobs.queue import TaskQueue
+from service.jobs.line import ClaimRequest, anything_waits
+from service.jobs.queue import MAX_ATTEMPTS, TaskQueue
 from service.jobs.states import TaskKind
-from service.jobs.store import new_id
+from service.jobs.store import new_id, reading
 from service.jobs.videos import NewContent
 from service.outbound import Outbound
 from service.outbound_fetch import Fetched, Fetcher, FetchLimits
@@ -36,7 +37,7 @@ from service.settings import Settings
 from service.storage import free_bytes, free_floor_bytes, mapped_storage_errors, video_key
 from workers.lease import LeaseKeeper, LeaseSettings, StopReason
 
-THREADS = 2
+THREADS = 4
 LOOK_SECONDS = 1.0
 OUTAGE_PAUSE_SECONDS = 5.0
 STOP_SECONDS = 2.0
@@ -131,6 +132,8 @@ class FetchService:
             LeaseLost: the task was given to somebody else meanwhile.
             OutageError: the database or the storage did not answer.
         """
+        if not self._anything_waits(owner):
+            return False
         task = self._queue.claim(
             owner=owner, lease_seconds=self._settings.lease.lease_seconds, kinds=(TaskKind.FETCH,)
         )
@@ -142,6 +145,13 @@ class FetchService:
             _log.info("fetch_started", attempt=task.attempt)
             self._carry(task)
         return True
+
+    def _anything_waits(self, owner: str) -> bool:
+        # Looking takes no write lock, and mostly there is nothing to do.
+        with reading(self._core.engine) as session:
+            now = self._core.clock.now(session)
+            request = ClaimRequest(owner, None, now, now, MAX_ATTEMPTS, (TaskKind.FETCH,))
+            return anything_waits(session, request)
 
     def _carry(self, task: ClaimedTask) -> None:
         keeper = LeaseKeeper(

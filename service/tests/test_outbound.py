@@ -168,6 +168,25 @@ def test_a_name_is_resolved_once_for_a_connection(serve, canary):
     assert f"Host: evil.example.com:{server.port}" in server.heads[0]
 
 
+def test_an_address_that_swallows_packets_leaves_time_for_the_next(serve, monkeypatch):
+    server = serve(whole(b"ok"))
+    real, waits = socket.create_connection, []
+
+    def connect(address, timeout, **options):
+        waits.append((address[0], timeout))
+        if address[0] != "127.0.0.1":
+            raise TimeoutError
+        return real(address, timeout, **options)
+
+    monkeypatch.setattr("httpcore2._backends.sync.socket.create_connection", connect)
+    addresses = ["127.0.0.3", "127.0.0.2", "127.0.0.1"]
+    outbound = Outbound(CLOSED, resolver=lambda host, port: addresses)
+    with outbound.get(f"http://example.com:{server.port}/", (), Deadline(6)) as answer:
+        assert b"".join(answer.body) == b"ok"
+    assert [address for address, _ in waits] == addresses
+    assert 1.5 < waits[0][1] <= 2
+
+
 def test_a_name_without_address_or_resolver_is_unreachable(fetch):
     def fails(host, port):
         raise socket.gaierror(-2, "unknown")
