@@ -65,7 +65,7 @@ def _open(text: str, roots: Sequence[str]) -> tuple[int, LocalVideo]:
         # Not blocking, because opening a FIFO would wait for somebody who writes into it.
         real = named.resolve(strict=True)
         descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise PathRefused(_unusable(error)) from error
     try:
         return descriptor, _checked(descriptor, real, roots)
@@ -116,7 +116,7 @@ def _outside(roots: Sequence[str]) -> str:
     return f"The path is not below a folder that may be read; these may: {listed}."
 
 
-def _unusable(error: OSError | RuntimeError) -> str:
+def _unusable(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in {errno.EACCES, errno.EPERM}:
         return "The service may not read the file at this path; change its permissions."
     return "There is no file at this path that can be opened; check its spelling."

@@ -341,6 +341,9 @@ def sweep_uploads(desk: UploadDesk) -> int:
         for upload in over:
             if upload.completed_at is not None or upload.expires_at <= horizon:
                 session.delete(upload)
+            else:
+                # It stays to be answered with "expired", and takes nobody's quota meanwhile.
+                upload.offset_bytes, upload.length_bytes = 0, 1
         known = set(
             session.execute(select(UploadRecord.id).where(UploadRecord.expires_at > now)).scalars()
         )

@@ -1,11 +1,16 @@
 """The tus protocol in process: its headers, its refusals, what each leaves behind."""
 
 import base64
+import contextlib
 import hashlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import select
 
+from service.errors import RequestError
+from service.ingest import tus
 from service.ingest.records import UploadRecord
 from service.jobs.records import ContentRecord, JobRecord, VideoRecord
 from service.jobs.store import reading
@@ -238,3 +243,27 @@ def test_a_narrow_proxy_is_no_obstacle(client):
     override = {**TUS, "X-HTTP-Method-Override": "DELETE"}
     assert client.post(where, headers=override).status_code == 204
     refused(client.post(where, headers=TUS), 405, "method_not_allowed")
+
+
+@given(st.text(max_size=60), st.sampled_from(["", "filename ", "sha1 ", "camera ", "recorded_at "]))
+def test_no_header_breaks_its_reader(text, before):
+    for read in (
+        tus.read_metadata,
+        tus.read_checksum,
+        tus.read_offset,
+        lambda header: tus.read_length(header, None),
+    ):
+        with contextlib.suppress(RequestError):
+            read(before + text)
+
+
+@given(st.dictionaries(st.from_regex("[a-z]{1,8}", fullmatch=True), st.binary(), min_size=1))
+def test_all_well_formed_metadata_is_read_and_kept(values):
+    header = ",".join(f"{key} {b64(value)}" for key, value in values.items())
+    try:
+        said = tus.read_metadata(header)
+    except RequestError:
+        # Ours have rules of their own; a name has none.
+        assert {"camera", "recorded_at"} & values.keys() or len(header) > 4096
+        return
+    assert said.header == header.strip()

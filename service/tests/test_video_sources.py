@@ -44,7 +44,7 @@ def test_a_file_below_a_root_is_found_where_it_really_lies(archive):
     [
         "../secret.mp4", "cam3/../../secret.mp4", "cam3/../cam3/a.mp4", "out.mp4",
         "outside/secret.mp4", "loop", "loop/a", "pipe", "plug", "cam3", "", "missing.mp4",
-        "cam3/a.mp4/b", "a\0.mp4", "x" * 300, "y/" * 3000,
+        "cam3/a.mp4/b", "a\0.mp4", "a\ud800.mp4", "x" * 300, "y/" * 3000,
     ],
 )  # fmt: skip
 def test_everything_else_is_refused(archive, name):

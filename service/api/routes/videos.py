@@ -100,7 +100,12 @@ def get_video(context: VideosRead, video_id: VideoId) -> VideoDetails:
     return VideoDetails.of(library.get_video(context.core, video_id))
 
 
-@router.delete("/{video_id}", status_code=204, response_class=Response)
+@router.delete(
+    "/{video_id}",
+    status_code=204,
+    response_class=Response,
+    responses={202: {"description": "Out of sight; the rest goes when a worker lets go."}},
+)
 def delete_video(
     context: VideosWrite,
     video_id: VideoId,
