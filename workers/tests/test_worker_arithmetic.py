@@ -111,6 +111,9 @@ class FakeLocalizer:
         self.world.hashes.append(sha256)
         return FakeSource(self.world, path)
 
+    def with_overrides(self, overrides):
+        return self
+
     def num_chunks(self, facts):
         return 4
 
