@@ -39,7 +39,7 @@ def ensure_tenant(
 def _ensure(core: JobCore, name: str, changes: dict[str, Any]) -> TenantRecord:
     with transaction(core.engine) as session:
         tenant = session.execute(
-            select(TenantRecord).where(TenantRecord.name == name).with_for_update()
+            select(TenantRecord).where(TenantRecord.name == name).with_for_update(key_share=True)
         ).scalar_one_or_none()
         if tenant is None:
             now = core.clock.now(session)
@@ -67,9 +67,16 @@ def list_tenants(core: JobCore) -> list[TenantRecord]:
 
 
 def lock_tenant(session: Session, tenant_id: str) -> TenantRecord:
-    """Return a tenant whose row nobody else changes or locks until the transaction ends."""
+    """Return a tenant whose row nobody else changes or locks until the transaction ends.
+
+    Rows that refer to it may be made meanwhile: whoever has made one holds a share of the key
+    already, and two of those would wait for each other.
+    """
     return session.execute(
-        select(TenantRecord).where(TenantRecord.id == tenant_id).with_for_update()
+        select(TenantRecord)
+        .where(TenantRecord.id == tenant_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
     ).scalar_one()
 
 
