@@ -1,6 +1,7 @@
 """/v1/webhooks over HTTP: bodies, refusals, secrets shown once, the log."""
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_one_s_own_secret_is_taken(make):
     assert make(secret=secret).json()["secret"] == secret
 
 
-REFUSED = [
+REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"url": "http://127.0.0.1/"}, "url_refused"),
     ({"url": "http://localhost:8000/"}, "url_refused"),
     ({"url": "http://169.254.169.254/"}, "url_refused"),
@@ -117,6 +118,7 @@ def test_a_test_message_its_log_and_sending_it_again(client, make):
     sent = answer.json()
     assert (sent["type"], sent["status"], sent["attempts"]) == ("webhook.test", "pending", [])
     claimed = claim_delivery(client.core, avoided_hosts=(), lease_seconds=30.0)
+    assert claimed is not None
     attempt = Attempt(0.25, 500, "The receiver answered 500.")
     note_attempt(client.core, claimed, attempt, RetryPolicy(max_attempts=1))
     (logged,) = client.get(f"{here}/deliveries").json()["deliveries"]
