@@ -6,7 +6,7 @@ import pytest
 from service.errors import ConfigurationError
 from service.settings import Settings, keys_required, load_settings, settled_for_host
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "api.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
 
 
 def test_the_environment_is_read_and_overrides_win(monkeypatch, tmp_path):
