@@ -5,12 +5,16 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import httpx2
 import typer
+from rich.console import Console
 
-from models.cli import DEFAULT_HOME, EXIT_USAGE, HomeOption, exit_status
+from models.cli import DEFAULT_HOME, EXIT_USAGE, EXIT_WEIGHTS, HomeOption, exit_status
 from models.errors import InputError, PipelineError
-from service.errors import InvalidRequest, ServiceError
+from service.errors import InvalidRequest
+from workers.batch_client import BatchClient, RefusedError
 from workers.batch_files import FileChoice
+from workers.batch_remote import RemoteOptions, run_remote
 from workers.devicelock import FolderLockedError
 from workers.stopsignals import StopSignals
 
@@ -66,6 +70,17 @@ def batch(  # noqa: PLR0913 - a command line's options are its parameters
     settle: Annotated[
         float, typer.Option(min=0.0, help="With --watch: complete is unchanged for SECONDS.")
     ] = 10.0,
+    server: Annotated[
+        str | None, typer.Option(help="Let the service at this URL do it; files are uploaded.")
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(envvar="KINETAG_API_KEY", help="With --server: API key.", show_default=False),
+    ] = None,
+    as_paths: Annotated[
+        bool, typer.Option("--as-paths", help="With --server: it sees the same folders.")
+    ] = False,
+    tag: Annotated[str | None, typer.Option(help="With --server: of the jobs.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
     home: HomeOption = DEFAULT_HOME,
     debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
@@ -74,7 +89,8 @@ def batch(  # noqa: PLR0913 - a command line's options are its parameters
 
     Run the same command again and it goes on: what is done is skipped, by content, model and
     options. Exit status: 0 every file has a result, 1 some failed (failures.csv says why), 2 wrong
-    usage, 4 the model cannot be used, 5 the machine gave out (disk full), 130 stopped.
+    usage, 4 the model cannot be used, 5 the machine gave out (disk full, server away), 130
+    stopped.
     """
     choice = FileChoice(
         tuple(inputs or ()), tuple(lists or ()), tuple(pattern or ()), left_out=output
@@ -83,9 +99,21 @@ def batch(  # noqa: PLR0913 - a command line's options are its parameters
         message = "give folders, files, or --list FILE"
         raise typer.BadParameter(message)
     options = _options(set_)
+    if server is not None:
+        if watch:
+            message = "--watch runs in this process; leave --server out"
+            raise typer.BadParameter(message)
+        named = {"model": model, "options": {**options, **({"speed": speed} if speed else {})}}
+        request = {**named, **({"tag": tag} if tag else {})}
+        raise typer.Exit(
+            _remote(
+                RemoteOptions(choice, output, request, as_paths, retry_failed, json_),
+                server,
+                key,
+                debug=debug,
+            )
+        )
     stop = StopSignals()
-    from rich.console import Console  # noqa: PLC0415 - not needed for --help
-
     from workers.batch_engine import EngineChoice, LocalizerBatchEngine  # noqa: PLC0415 - loads torch
     from workers.batch_local import LocalOptions, run_local  # noqa: PLC0415 - as above
     from workers.batch_output import OutputFolder  # noqa: PLC0415 - as above
@@ -110,11 +138,27 @@ def batch(  # noqa: PLR0913 - a command line's options are its parameters
     raise typer.Exit(status)
 
 
+def _remote(options: RemoteOptions, server: str, key: str | None, *, debug: bool) -> int:
+    stop = StopSignals()
+    client = BatchClient(server, key, stop.wait)
+    try:
+        return run_remote(options, client, stop.wait, Console(stderr=True))
+    except (FolderLockedError, InvalidRequest) as error:
+        return _refuse(error, EXIT_USAGE, debug=debug)
+    except RefusedError as error:
+        status = EXIT_WEIGHTS if error.code == "model_unknown" else EXIT_USAGE
+        return _refuse(error, status, debug=debug)
+    except httpx2.InvalidURL as error:
+        return _refuse(error, EXIT_USAGE, debug=debug)
+    finally:
+        client.close()
+
+
 def _refuse(error: Exception, status: int, *, debug: bool) -> int:
     if debug:
         raise error
-    code = f" [{error.code}]" if isinstance(error, (PipelineError, ServiceError)) else ""
-    sys.stderr.write(f"{error}{code}\n")
+    code = getattr(error, "code", "")
+    sys.stderr.write(f"{error} [{code}]\n" if code else f"{error}\n")
     return status
 
 

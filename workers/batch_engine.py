@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from models.decode import display_name
-from models.exports import to_native
+from models.exports import selected, to_native
 from models.feature_store import LocalFeatureStore
 from models.features import ExtractorSettings
+from models.overrides import LocalizeOverrides
 from models.pipeline import load_localizer, model_folders
 from models.types import ProgressCallback, StopCallback
 
@@ -45,9 +46,10 @@ class LocalizerBatchEngine:
 
     def __init__(self, choice: EngineChoice) -> None:
         settings = ExtractorSettings(device=choice.device, precision=choice.precision)
+        self._overrides = LocalizeOverrides.from_json(choice.options)
         self._localizer = load_localizer(
             choice.model, model_folders(choice.home), settings, speed=choice.speed
-        )
+        ).with_overrides(self._overrides)
         self._store = LocalFeatureStore(choice.features)
         self._keep = choice.keep_features
         # The name alone does not tell the speed, which is one of the model's heads.
@@ -61,7 +63,7 @@ class LocalizerBatchEngine:
         """Compute one file; chunks that are stored are not computed again."""
         with self._localizer.open(path, name=path.name, sha256=sha256) as source:
             result = self._localizer.localize(source, self._store, on_progress, should_stop)
-        return to_native(result)
+        return selected(to_native(result), self._overrides)
 
     def rename(self, native: dict[str, Any], path: Path) -> dict[str, Any]:
         """Put another file's name into a result."""

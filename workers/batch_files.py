@@ -104,6 +104,12 @@ def find_files(choice: FileChoice) -> list[FileItem]:
     return [found[name] for name in sorted(found)]
 
 
+def find_urls(choice: FileChoice) -> list[tuple[str, str]]:
+    """Return (name, URL) of the addresses in the lists, each once, in their order."""
+    urls = [line for one in choice.lists for line in _lines(one) if _is_url(line)]
+    return [(printable_name(url), url) for url in dict.fromkeys(urls)]
+
+
 def hash_file(path: Path, should_stop: Callable[[], bool]) -> str | None:
     """Return the sha256 of a file's bytes; None when told to stop.
 
@@ -138,15 +144,18 @@ def _candidates(choice: FileChoice) -> Iterator[FileItem]:
         elif Path(text).is_file():
             yield _listed(Path(text), Path(text).parent)
         elif glob.has_magic(text):
-            for path in sorted(glob.glob(text, recursive=True)):  # noqa: PTH207 - any root
-                if Path(path).is_file():
-                    yield _listed(Path(path), Path())
+            matching = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - any root
+            yield from (_listed(Path(one), Path()) for one in matching if Path(one).is_file())
         else:
             message = f"There is no file or folder {printable_name(text)}."
             raise InvalidRequest(message)
     for one in choice.lists:
-        for path in _lines(one):
-            yield _listed(one.parent / path, one.parent)
+        lines = (line for line in _lines(one) if not _is_url(line))
+        yield from (_listed(one.parent / line, one.parent) for line in lines)
+
+
+def _is_url(line: str) -> bool:
+    return line.startswith(("http://", "https://"))
 
 
 def _listed(path: Path, base: Path) -> FileItem:

@@ -11,7 +11,8 @@ from pathlib import Path
 from rich.console import Console
 
 from models.errors import DiskFull
-from workers.batch_files import FileChoice, FileItem, FileState, find_files
+from service.errors import InvalidRequest
+from workers.batch_files import FileChoice, FileItem, FileState, find_files, find_urls
 from workers.batch_ledger import Ledger
 from workers.batch_output import OutputFolder, remove_parts, write_combined
 from workers.batch_report import (
@@ -79,6 +80,9 @@ def run_local(
         PipelineError: the model cannot be loaded.
     """
     folder = OutputFolder(options.output)
+    if find_urls(options.files):
+        message = "The list holds URLs, which only a service fetches; say which by --server."
+        raise InvalidRequest(message)
     with folder.locked(), contextlib.closing(Ledger(folder.ledger)) as ledger:
         remove_parts(folder)
         items = [] if options.watch else find_files(options.files)
