@@ -106,6 +106,10 @@ class FakeLocalizer:
     world: "World"
     computed_with: dict
     recipe: FeatureRecipe = field(default_factory=lambda: FeatureRecipe("test"))
+    busy_seconds: dict = field(default_factory=dict)
+
+    def num_chunk_frames(self, facts, chunk):
+        return 0
 
     def open(self, path, *, name=None, sha256=None):
         self.world.hashes.append(sha256)
