@@ -10,7 +10,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from service.accounts.quotas import check_quota_bytes
+from service.accounts.quotas import check_quota_bytes, hold_quota_bytes
 from service.api.bodies import content_length, drain, media_type, upload_limits
 from service.api.deps import ApiContext
 from service.api.uploads import ReceivedUpload, UploadReceiver
@@ -119,7 +119,6 @@ def _store(
         message = f"The form has the unknown field {unknown[0]!r}; use video, camera, recorded_at."
         raise InvalidRequest(message)
     camera, recorded_at = _camera(words.get("camera")), read_moment(words.get("recorded_at"))
-    check_quota_bytes(context.core, upload.size_bytes)
     video_id = new_id("vid")
     blob_key = video_key(video_id)
     # First the bytes reach the disk, then the rows: never a row without its video.
@@ -173,7 +172,7 @@ def _create(context: ApiContext, video: NewVideo, key: str | None) -> JobView:
         idempotency_key=None if key is None else KEY_SPACE + key,
         kind=JobKind.PROBE,
     )
-    return create_job(context.core, probe)[0]
+    return create_job(context.core, probe, hold_quota_bytes)[0]
 
 
 async def _small_body(stream: AsyncIterator[bytes]) -> bytes:
