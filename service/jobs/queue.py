@@ -16,7 +16,7 @@ from service.errors import LeaseLost
 from service.jobs import arithmetic, lifecycle, pace, sweeping
 from service.jobs.claims import ClaimedTask, claim_task, held, note_worker
 from service.jobs.lifecycle import JobFailure, Plan
-from service.jobs.line import ClaimRequest
+from service.jobs.line import ClaimRequest, has_status
 from service.jobs.records import JobRecord, ResultRecord, TaskRecord, VideoRecord
 from service.jobs.states import COMPUTED_KINDS, JobEvent, TaskEvent, TaskKind, TaskStatus
 from service.jobs.store import Clock, clock_for, reading, transaction
@@ -355,7 +355,7 @@ class TaskQueue:
             overdue = list(
                 session.execute(
                     select(TaskRecord.id, TaskRecord.token).where(
-                        TaskRecord.status == TaskStatus.LEASED, TaskRecord.lease_until <= now
+                        has_status(TaskStatus.LEASED), TaskRecord.lease_until <= now
                     )
                 )
             )

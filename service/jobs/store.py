@@ -162,7 +162,10 @@ def _sqlite_engine(address: sqlalchemy.URL) -> Engine:
 
 
 def _set_journal(cursor: Any, journal: str) -> None:  # noqa: ANN401 - the driver is untyped
-    # Switching a fresh file to WAL needs it alone and does not wait for the busy timeout.
+    if str(cursor.execute("PRAGMA journal_mode").fetchone()[0]).upper() == journal:
+        return
+    # Switching a fresh file to WAL needs it alone and does not wait for the busy timeout: several
+    # processes that start together on one wait for each other here, once, and nobody later.
     for attempt in range(WAL_SWITCH_ATTEMPTS):
         try:
             cursor.execute(f"PRAGMA journal_mode = {journal}")
