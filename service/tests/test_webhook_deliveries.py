@@ -13,7 +13,7 @@ from service.jobs.records import EventRecord, JobRecord, TenantRecord
 from service.jobs.removal import delete_job
 from service.jobs.store import reading, transaction
 from service.outbound_addresses import OutboundPolicy
-from service.webhooks import delivery, endpoints
+from service.webhooks import delivery, endpoints, fanout
 from service.webhooks.delivery import Attempt, RetryPolicy, claim_delivery, note_attempt
 from service.webhooks.endpoints import NewWebhook
 from service.webhooks.fanout import relay_events
@@ -406,3 +406,19 @@ def test_the_log_is_paged(core, add_webhook, add_job):
         endpoints.list_deliveries(core, job_id="job_1", page_size=2, page_token=None)
     with reading(core.engine) as session:
         assert session.get(WebhookRecord, webhook.id) is not None
+
+
+def test_looking_for_work_goes_by_the_indexes(core, engine, clock):
+    """Both looks are taken twice a second, however many rows there are."""
+    if engine.dialect.name != "sqlite":
+        pytest.skip("a planner with statistics decides for itself")
+    looks = {
+        "ix_deliveries_due": delivery._due(clock.now(None), ()),
+        "ix_events_unrelayed": select(EventRecord.id).where(fanout.UNRELAYED),
+    }
+    for index, statement in looks.items():
+        compiled = statement.compile(engine, compile_kwargs={"render_postcompile": True})
+        values = tuple(None for _ in compiled.positiontup)
+        with engine.connect() as connection:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", values).all()
+        assert [index in str(step) for step in plan] == [True]

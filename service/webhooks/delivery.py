@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, select, update
+from sqlalchemy import ColumnElement, Select, delete, literal, select, update
 from sqlalchemy.orm import Session
 
 from service.batches.records import BatchRecord
@@ -179,8 +179,10 @@ def _anything_due(core: JobCore, avoided_hosts: Collection[str]) -> bool:
 
 
 def _due(now: datetime, avoided_hosts: Collection[str]) -> Select[str]:
+    # Written into the statement: of a parameter SQLite could not tell that the index covers it.
+    pending = literal(str(DeliveryStatus.PENDING), literal_execute=True)
     conditions: list[ColumnElement[bool]] = [
-        DeliveryRecord.status == DeliveryStatus.PENDING,
+        DeliveryRecord.status == pending,
         DeliveryRecord.next_attempt_at <= now,
     ]
     if avoided_hosts:
@@ -188,7 +190,7 @@ def _due(now: datetime, avoided_hosts: Collection[str]) -> Select[str]:
     return (
         select(DeliveryRecord.id)
         .where(*conditions)
-        .order_by(DeliveryRecord.next_attempt_at, DeliveryRecord.id)
+        .order_by(DeliveryRecord.next_attempt_at)
         .limit(1)
     )
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import httpx2
-from sqlalchemy import select, update
+from sqlalchemy import false, select, update
 from sqlalchemy.orm import Session
 
 from service.batches.records import BatchRecord
@@ -28,6 +28,8 @@ RELAYED_TYPES = (
     MessageType.JOB_CANCELED,
     MessageType.BATCH_FINISHED,
 )
+UNRELAYED = EventRecord.relayed == false()
+"""As the partial index has it: SQLite does not recognise ``IS`` in its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def insert_delivery(
 
 def _has_unrelayed(core: JobCore) -> bool:
     # Looking takes no write lock, and mostly there is nothing to do.
-    unrelayed = select(EventRecord.id).where(EventRecord.relayed.is_(False)).limit(1)
+    unrelayed = select(EventRecord.id).where(UNRELAYED).limit(1)
     with reading(core.engine) as session:
         return session.execute(unrelayed).first() is not None
 
@@ -139,7 +141,7 @@ def _relay_some(core: JobCore) -> int:
         events = list(
             session.execute(
                 select(EventRecord)
-                .where(EventRecord.relayed.is_(False), EventRecord.type.in_(RELAYED_TYPES))
+                .where(UNRELAYED, EventRecord.type.in_(RELAYED_TYPES))
                 .order_by(EventRecord.id)
                 .limit(EVENTS_PER_TURN)
                 # Several sweepers share the work on PostgreSQL; on SQLite they take turns.
@@ -152,7 +154,7 @@ def _relay_some(core: JobCore) -> int:
             event.relayed = True
         session.execute(
             update(EventRecord)
-            .where(EventRecord.relayed.is_(False), EventRecord.type.not_in(RELAYED_TYPES))
+            .where(UNRELAYED, EventRecord.type.not_in(RELAYED_TYPES))
             .values(relayed=True)
             .execution_options(synchronize_session=False)
         )
