@@ -11,6 +11,7 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
@@ -57,6 +58,15 @@ ROUTES = (
     metrics,
     documentation,
 )
+NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+"""FastAPI's own spans carry queries and messages of errors; ours (service.tracing) do not."""
+
 BACKLOG = 128
 GRACE_SECONDS = 5
 """For answers under way when the process is to end."""
@@ -90,6 +100,7 @@ def create_app(settings: Settings, stopping: threading.Event | None = None) -> F
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        telemetry=NO_TELEMETRY,
     )
     install_error_handlers(app)
     for module in ROUTES:

@@ -33,8 +33,9 @@ MAX_PARTS_AT_ONCE = 4
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 READ_TIMEOUT = timedelta(seconds=30)
-RETRY_TIMEOUT = timedelta(seconds=60)
-MAX_RETRIES = 5
+RETRY_TIMEOUT = timedelta(seconds=15)
+MAX_RETRIES = 3
+LONGEST_BACKOFF = timedelta(seconds=2)
 
 _log = structlog.get_logger(__name__)
 
@@ -212,7 +213,15 @@ def open_remote(url: str, endpoint: str | None, temporary_folder: Path) -> Remot
         "timeout": timedelta(days=1),
         "allow_http": endpoint is not None and endpoint.startswith("http://"),
     }
-    retry = {"max_retries": MAX_RETRIES, "retry_timeout": RETRY_TIMEOUT}
+    retry = {
+        "max_retries": MAX_RETRIES,
+        "retry_timeout": RETRY_TIMEOUT,
+        "backoff": {
+            "init_backoff": timedelta(milliseconds=100),
+            "max_backoff": LONGEST_BACKOFF,
+            "base": 2,
+        },
+    }
     options: dict[str, Any] = {"client_options": client, "retry_config": retry}
     if url.startswith("s3://"):
         options["checksum_algorithm"] = "SHA256"

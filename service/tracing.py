@@ -1,4 +1,4 @@
-"""Spans for OpenTelemetry: optional, and free of charge where nobody asked for them.
+"""Spans for OpenTelemetry: optional, and next to free of charge where nobody asked for them.
 
 Spans are made only in processes that called `start_tracing` with an address, and where the
 packages of the extra ``tracing`` are installed. The exporter has a thread, which would not survive
@@ -70,7 +70,7 @@ def span(name: str, /, **attributes: str | float | bool) -> Iterator[Attributes]
         name: ``request``, ``claim``, ``decode``, ``infer`` or ``commit``.
         attributes: known beforehand.
     """
-    # Loaded by `start_tracing` and by nobody else.
+    # Without `start_tracing` it is missing, or makes spans that go nowhere.
     api: Any = sys.modules.get("opentelemetry.trace")
     if api is None:
         yield _ignore

@@ -3,8 +3,10 @@ import os
 
 import httpx2
 import pytest
+from starlette.testclient import TestClient
 
 from service.errors import ConfigurationError, StorageFull, StorageUnavailable
+from service.main import create_app
 from service.storage import LocalBlobStore, mapped_storage_errors, store_activations
 from service.storage_remote import PART_BYTES, open_remote
 
@@ -192,3 +194,17 @@ def test_activations_never_overwrite_each_other(blobs):
     second = store_activations(blobs, "job_a", b"second")
     assert first != second
     assert blobs.get_bytes(first) == b"first"
+
+
+def test_an_upload_to_a_storage_that_is_away_is_refused_and_leaves_nothing(settings, monkeypatch):
+    monkeypatch.setattr("service.storage_remote.MAX_RETRIES", 0)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.setenv(name, "x")
+    away = {"storage_url": "s3://nowhere", "storage_endpoint": "http://127.0.0.1:1"}
+    app = create_app(settings.model_copy(update=away))
+    with TestClient(app, base_url="http://localhost") as client:
+        answer = client.post("/v1/jobs", files={"video": ("a.mp4", b"content")})
+        assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
+        assert client.get("/v1/jobs").json()["jobs"] == []
+        assert client.get("/v1/videos").json()["videos"] == []
+    assert [path for path in (settings.data_dir / "tmp").rglob("*") if path.is_file()] == []
