@@ -11,6 +11,7 @@ import uvicorn
 from service.api import feed as feed_module
 from service.api.routes import events as events_module
 from service.jobs.commands import NewJob, create_job, get_job, open_core, request_cancel
+from service.jobs.events import EventTail
 from service.jobs.lifecycle import Plan
 from service.jobs.queue import TaskQueue
 from service.jobs.records import TenantRecord
@@ -233,10 +234,13 @@ def test_a_reader_that_falls_behind_is_let_go_and_misses_nothing(api, monkeypatc
 
 def test_many_readers_cost_one_look_per_tick(api, monkeypatch):
     looks = []
-    read = feed_module.EventTail.read
-    monkeypatch.setattr(
-        feed_module.EventTail, "read", lambda self: looks.append(time.monotonic()) or read(self)
-    )
+    read = EventTail.read
+
+    def look(tail):
+        looks.append(time.monotonic())
+        return read(tail)
+
+    monkeypatch.setattr(EventTail, "read", look)
     job_id = api.add_job()
     streams = [api.follow(f"/v1/jobs/{job_id}/events") for _ in range(20)]
     readers = [messages(stream.__enter__()) for stream in streams]

@@ -199,8 +199,10 @@ def test_a_tail_does_not_start_in_front_of_a_running_transaction(engine, core, a
         assert drain(tail) == []
         assert tail.position is None
     assert drain(tail) == []
+    position = tail.position
+    assert position is not None
     with reading(core.for_tenant("default").engine) as session:
-        found, _ = replay(session, after=0, until=tail.position, job_id=job_id)
+        found, _ = replay(session, after=0, until=position, job_id=job_id)
     assert [event.type for event in found] == ["job.queued", "job.processing"]
 
 
