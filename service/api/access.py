@@ -22,6 +22,7 @@ from service.accounts.keyring import Holder, Keyring
 from service.accounts.limits import Quotas
 from service.accounts.rates import RequestRates, UploadSlots
 from service.accounts.scopes import Scope, allows
+from service.accounts.secrets import parse_key
 from service.errors import (
     DatabaseUnavailable,
     Forbidden,
@@ -185,6 +186,7 @@ class Gate:
         self, request: Request, error: ServiceError, admission: Admission | None
     ) -> None:
         holder = admission.holder if admission is not None else None
+        key_id = holder.key_id if holder is not None else _claimed_id(request.headers)
         _log.warning(
             "request_denied",
             code=error.code,
@@ -192,7 +194,7 @@ class Gate:
             path=request.url.path,
             client=request.client.host if request.client is not None else None,
             tenant_id=holder.tenant_id if holder is not None else None,
-            key_id=holder.key_id if holder is not None else None,
+            key_id=key_id,
         )
 
 
@@ -219,6 +221,15 @@ def presented_key(headers: Headers) -> str | None:
         message = "Send one key, as Authorization: Bearer KEY or as X-API-Key: KEY."
         raise Unauthorized(message)
     return text.strip()
+
+
+def _claimed_id(headers: Headers) -> str | None:
+    """Return the public part of a key that was refused, for the log."""
+    try:
+        key = parse_key(presented_key(headers) or "")
+    except Unauthorized:
+        return None
+    return None if key is None else key.key_id
 
 
 def _credentials(header: str) -> tuple[str, str, str]:
