@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from service.batches.commands import lock_batch, stop_items, unfinished_items
 from service.batches.ending import end_batch
 from service.batches.expanding import prepare_batch
-from service.batches.making import fail_item, make_job
+from service.batches.making import fail_item, make_jobs
 from service.batches.records import BatchItemRecord, BatchRecord
 from service.batches.states import BATCH_ENDED, BatchStatus, ItemKind, ItemStatus
 from service.jobs.commands import JobCore
@@ -163,8 +163,7 @@ class _Feeding:
                 return 0
             now = self._core.clock.now(session)
             items = self._waiting(session, room)
-            for item in items:
-                make_job(session, locked, item, self._limits.path_roots, now)
+            make_jobs(session, locked, items, self._limits.path_roots, now)
         return len(items)
 
     def _waiting(self, session: Session, limit: int) -> list[BatchItemRecord]:

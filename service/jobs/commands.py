@@ -34,7 +34,12 @@ from service.jobs.store import (
     transaction,
 )
 from service.jobs.tenancy import bound, bound_tenant
-from service.jobs.videos import NewContent, NewVideo, insert_video, visible_video
+from service.jobs.videos import (
+    NewContent,
+    NewVideo,
+    insert_video,
+    visible_video,
+)
 from service.settings import Settings
 from service.storage import BlobStore, open_blobs
 
@@ -252,7 +257,18 @@ def insert_job(
         held = select(VideoRecord.id).where(VideoRecord.id == request.video)
         session.execute(held.with_for_update(read=True, key_share=True))
         video = visible_video(session, request.video)
-    job = JobRecord(
+    job = job_record(tenant_id, request, video, now)
+    session.add(job)
+    session.flush()
+    lifecycle.add_task(session, job, lifecycle.first_task(job, video), now)
+    lifecycle.add_event(session, job, "job.queued", now)
+    session.flush()
+    return job, used
+
+
+def job_record(tenant_id: str, request: NewJob, video: VideoRecord, now: datetime) -> JobRecord:
+    """Return the row of a job, not inserted yet and without its first task."""
+    return JobRecord(
         id=new_id("job"),
         tenant_id=tenant_id,
         video_id=video.id,
@@ -270,12 +286,6 @@ def insert_job(
         request_digest=request.digest if request.idempotency_key is not None else None,
         created_at=now,
     )
-    session.add(job)
-    session.flush()
-    lifecycle.add_task(session, job, lifecycle.first_task(job, video), now)
-    lifecycle.add_event(session, job, "job.queued", now)
-    session.flush()
-    return job, used
 
 
 def get_job(core: JobCore, job_id: str) -> JobView:

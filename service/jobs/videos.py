@@ -99,17 +99,7 @@ def insert_video(
         The video, and whether the blob of its content is used; if not, the caller deletes that
         blob after the commit.
     """
-    video = VideoRecord(
-        id=new.video_id or new_id("vid"),
-        tenant_id=tenant_id,
-        name=new.name,
-        source=new.source,
-        source_ref=new.source_ref,
-        kept=new.kept,
-        camera=new.camera,
-        recorded_at=new.recorded_at,
-        created_at=now,
-    )
+    video = video_record(tenant_id, new, now)
     used = False
     if new.content is not None:
         stored = store_content(session, new.content, now)
@@ -120,6 +110,21 @@ def insert_video(
     session.add(video)
     session.flush()
     return video, used
+
+
+def video_record(tenant_id: str, new: NewVideo, now: datetime) -> VideoRecord:
+    """Return the row of a video, not inserted yet and without its content."""
+    return VideoRecord(
+        id=new.video_id or new_id("vid"),
+        tenant_id=tenant_id,
+        name=new.name,
+        source=new.source,
+        source_ref=new.source_ref,
+        kept=new.kept,
+        camera=new.camera,
+        recorded_at=new.recorded_at,
+        created_at=now,
+    )
 
 
 def visible_video(session: Session, video_id: str) -> VideoRecord:
