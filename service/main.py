@@ -38,7 +38,7 @@ from service.api.routes import (
 from service.errors import ConfigurationError
 from service.jobs.commands import open_core
 from service.metrics.requests import RequestMetrics
-from service.settings import Settings, settled_for_host
+from service.settings import Settings, keys_required, settled_for_host
 from service.tracing import start_tracing
 
 TITLE = "Kinetag"
@@ -105,7 +105,7 @@ def create_app(settings: Settings, stopping: threading.Event | None = None) -> F
     install_error_handlers(app)
     for module in ROUTES:
         app.include_router(module.router)
-    describe(app, keys_required=bool(settings.require_keys))
+    describe(app, keys_required=keys_required(settings))
     # Added from the inside out.
     app.add_middleware(AdmissionWatch)
     if settings.allowed_origins:
@@ -113,8 +113,14 @@ def create_app(settings: Settings, stopping: threading.Event | None = None) -> F
             CORSMiddleware,
             allow_origins=list(settings.allowed_origins),
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Content-Type", "Idempotency-Key", "Prefer"],
-            expose_headers=["Location", "Retry-After"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "Prefer",
+                "X-API-Key",
+            ],
+            expose_headers=["Location", "RateLimit", "RateLimit-Policy", "Retry-After"],
         )
     app.add_middleware(
         CallerGuard,
