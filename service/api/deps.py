@@ -19,6 +19,7 @@ from fastapi.security.base import SecurityBase
 
 from service.accounts.scopes import ALL_SCOPES, Scope
 from service.api.access import Gate
+from service.api.bodylimits import bounded
 from service.errors import JobNotFound
 from service.jobs.commands import JobCore
 from service.jobs.records import DEFAULT_TENANT
@@ -115,6 +116,7 @@ class SecuredRoute(APIRoute):
         """Return the handler behind the gate."""
         handle = super().get_route_handler()
         scopes = needed_scopes(self.dependant)
+        read_whole = self.body_field is not None
 
         async def handle_admitted(request: Request) -> Response:
             gate = gate_of(request)
@@ -124,7 +126,7 @@ class SecuredRoute(APIRoute):
             try:
                 # The figures of the whole deployment are no tenant's.
                 with tenant_wanted(Scope.METRICS not in scopes):
-                    return await handle(request)
+                    return await handle(bounded(request) if read_whole else request)
             finally:
                 gate.give_upload_slot_back(slot)
 
@@ -148,7 +150,7 @@ async def is_trusted(request: Request) -> bool:
     return await gate_of(request).trusts(request)
 
 
-def known_job_id(job_id: Annotated[str, Path(description="As given in `id`.")]) -> str:
+async def known_job_id(job_id: Annotated[str, Path(description="As given in `id`.")]) -> str:
     """Return a job id that can exist.
 
     Raises:

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from service.api.bodylimits import MESSAGE
 from service.errors import (
     InternalError,
     InvalidRequest,
@@ -23,6 +24,7 @@ from service.errors import (
     NotFound,
     OutageError,
     ServiceError,
+    UploadTooLarge,
 )
 
 PROBLEM_TYPE = "application/problem+json"
@@ -89,6 +91,8 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         allowed = ", ".join(_allowed_methods(request.app, request.url.path))
         message = f"{request.method} is not offered here; use {allowed}."
         return problem_response(MethodRefused(message), headers={"Allow": allowed})
+    if status == UploadTooLarge.status:
+        return problem_response(UploadTooLarge(MESSAGE))
     if status == NotFound.status:
         message = "There is nothing at this address; /openapi.json lists what there is."
         return problem_response(NotFound(message))

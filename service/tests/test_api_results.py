@@ -225,6 +225,19 @@ def test_a_wrong_option_is_refused_by_name(finished, client, body, field):
     assert field in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_body_without_end_is_not_read_into_memory(finished, client, native, announced):
+    address = finished(native) + "/resegment"
+
+    def endless():
+        for _ in range(5000):
+            yield b" " * 10_000
+
+    body = b" " * 50_000_000 if announced else endless()
+    answer = client.post(address, content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
 def test_cut_levels_are_refused_for_a_model_that_proposes_by_itself(finished, client):
     evidence = evidence_of(own=True)
     address = finished(native_of(evidence), write_evidence(evidence))
