@@ -6,6 +6,7 @@ SHA-256, which S3 verifies before it answers (other storages verify their own ch
 """
 
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ PART_BYTES = 8 * 1024 * 1024
 Source: S3 user guide, "Multipart upload limits": parts of 5 MiB to 5 GiB, at most 10,000."""
 
 MAX_PARTS = 9_000
+COPY_PREFIX = "blob-"
+LEFTOVER_SECONDS = 24 * 3600.0
 MAX_PARTS_AT_ONCE = 4
 """Times PART_BYTES is the memory that one upload takes."""
 
@@ -172,10 +175,11 @@ class RemoteBlobStore:
     def _download(self, key: str) -> Path:
         with mapped_storage_errors():
             self._folder.mkdir(parents=True, exist_ok=True)
+            self._drop_leftovers()
             answer = obstore.get(self._store, key)
             size_bytes = answer.meta["size"]
             with tempfile.NamedTemporaryFile(
-                dir=self._folder, prefix="blob-", delete=False
+                dir=self._folder, prefix=COPY_PREFIX, delete=False
             ) as file:
                 path = Path(file.name)
                 try:
@@ -189,6 +193,16 @@ class RemoteBlobStore:
                     path.unlink(missing_ok=True)
                     raise
         return path
+
+    def _drop_leftovers(self) -> None:
+        """Remove what killed workers left; a host without a sweeper has nobody else to do it."""
+        horizon = time.time() - LEFTOVER_SECONDS
+        for path in self._folder.glob(f"{COPY_PREFIX}*"):
+            try:
+                if path.stat().st_mtime < horizon:
+                    path.unlink()
+            except FileNotFoundError:
+                continue
 
 
 def open_remote(url: str, endpoint: str | None, temporary_folder: Path) -> RemoteBlobStore:

@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from service.errors import ConfigurationError, DataFolderBusy
 from service.settings import Settings
 
-PASSING = frozenset({"run", "tmp", "before-upgrade"})
+PASSING = frozenset({"run", "tmp", "uploads", "before-upgrade"})
 """Folders that mean nothing elsewhere or later: locks, unfinished files, copies of the database."""
 
 BLOB_FOLDERS = frozenset({"videos", "results", "thumbnails"})

@@ -1,5 +1,6 @@
 import errno
 import os
+import time
 
 import httpx2
 import pytest
@@ -126,6 +127,18 @@ def test_consecutive_uses_download_once(remote, tmp_path):
         assert [path.name for path in (tmp_path / "tmp").iterdir()] == [other.name]
 
 
+def test_copies_of_killed_workers_are_removed_after_a_day(remote, tmp_path):
+    (tmp_path / "tmp").mkdir()
+    for name, age_seconds in (("blob-old", 2 * 86400), ("blob-new", 60), ("other", 2 * 86400)):
+        path = tmp_path / "tmp" / name
+        path.touch()
+        os.utime(path, (time.time() - age_seconds,) * 2)
+    remote.put_bytes("videos/a", b"1")
+    with remote.open_local("videos/a") as copy:
+        names = {path.name for path in (tmp_path / "tmp").iterdir()}
+    assert names == {"blob-new", "other", copy.name}
+
+
 def test_a_large_file_goes_up_in_parts(remote, tmp_path, s3_server, s3_bucket):
     content = os.urandom(1024) * (2 * PART_BYTES // 1024 + 1)
     remote.put_file("videos/a", source(tmp_path, content))
@@ -207,4 +220,14 @@ def test_an_upload_to_a_storage_that_is_away_is_refused_and_leaves_nothing(setti
         assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
         assert client.get("/v1/jobs").json()["jobs"] == []
         assert client.get("/v1/videos").json()["videos"] == []
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json()["checks"]["storage"]["ok"]) == (503, False)
     assert [path for path in (settings.data_dir / "tmp").rglob("*") if path.is_file()] == []
+
+
+def test_readiness_asks_the_object_storage(settings, s3_bucket, s3_server):
+    for bucket, expected in ((s3_bucket, 200), ("s3://nobody-made-it", 503)):
+        there = {"storage_url": bucket, "storage_endpoint": s3_server}
+        app = create_app(settings.model_copy(update=there))
+        with TestClient(app, base_url="http://localhost") as client:
+            assert client.get("/readyz").status_code == expected

@@ -7,13 +7,15 @@ from starlette.responses import Response
 
 from service.api.deps import ApiContext, Trusted, Unbound
 from service.api.schemas import CheckBody, HealthBody, ReadyBody
-from service.errors import DatabaseUnavailable
+from service.errors import DatabaseUnavailable, OutageError
 from service.jobs.commands import seconds_since_worker
 from service.storage import free_bytes, free_floor_bytes
 
 router = APIRouter(tags=["health"])
 
 NOT_READY = 503
+NOTHING = "readyz"
+"""A prefix below which no blob lies: listing it costs one request."""
 
 
 @router.get("/healthz")
@@ -53,8 +55,15 @@ def _database_and_worker(context: ApiContext) -> tuple[CheckBody, CheckBody]:
 
 
 def _storage(context: ApiContext) -> CheckBody:
-    writable = os.access(context.settings.data_dir, os.W_OK | os.X_OK)
-    return CheckBody(ok=writable, detail="writable" if writable else "not writable")
+    if not os.access(context.settings.data_dir, os.W_OK | os.X_OK):
+        return CheckBody(ok=False, detail="not writable")
+    if context.settings.storage_url is None:
+        return CheckBody(ok=True, detail="writable")
+    try:
+        next(context.core.blobs.keys(NOTHING), None)
+    except (OutageError, OSError):
+        return CheckBody(ok=False, detail="the object storage does not answer, or refuses")
+    return CheckBody(ok=True, detail="answers")
 
 
 def _disk(context: ApiContext) -> CheckBody:
