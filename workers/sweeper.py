@@ -89,6 +89,8 @@ class Sweeper:
                 duty.act()
             except (OutageError, OSError) as error:
                 _log.warning("duty_failed", duty=duty.name, error=str(error))
+            except Exception:  # noqa: BLE001 - the last net: a bug in one duty stops no other
+                _log.exception("duty_crashed", duty=duty.name)
             duty.due_at = self._clock() + duty.every_seconds
         return max(0.0, min(duty.due_at for duty in self._duties) - self._clock())
 

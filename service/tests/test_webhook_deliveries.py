@@ -200,6 +200,17 @@ def test_two_relays_at_once_make_no_delivery_twice(core, add_job, run_job, add_w
     assert len(deliveries()) == 8
 
 
+def test_an_event_that_trips_us_holds_up_no_other(core, add_job, run_job, add_webhook, deliveries):
+    add_webhook(events=["job.succeeded", "segment.detected"])
+    broken = add_job()
+    run_job(result={"segments": [{"label": "no score"}]})
+    sound = add_job(b"other")
+    run_job()
+    assert relay_events(core) == 2
+    assert {told.job_id for told in deliveries()} == {sound}
+    assert broken != sound
+
+
 def test_what_is_deleted_with_a_job_is_not_told(core, add_job, run_job, add_webhook, deliveries):
     add_webhook(events=ALL)
     job_id = add_job()

@@ -10,7 +10,9 @@ from datetime import datetime
 from typing import Any
 
 import httpx2
+import structlog
 from sqlalchemy import false, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from service.batches.records import BatchRecord
@@ -30,6 +32,8 @@ RELAYED_TYPES = (
 )
 UNRELAYED = EventRecord.relayed == false()
 """As the partial index has it: SQLite does not recognise ``IS`` in its place."""
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,7 @@ def _relay_some(core: JobCore) -> int:
         )
         now = core.clock.now(session)
         for event in events:
-            _tell(session, event, now)
+            _tell_or_log(session, event, now)
             event.relayed = True
         session.execute(
             update(EventRecord)
@@ -159,6 +163,17 @@ def _relay_some(core: JobCore) -> int:
             .execution_options(synchronize_session=False)
         )
     return len(events)
+
+
+def _tell_or_log(session: Session, event: EventRecord, now: datetime) -> None:
+    """Tell of one event; one that trips us must not hold up all that come after it."""
+    try:
+        with session.begin_nested():
+            _tell(session, event, now)
+    except SQLAlchemyError:
+        raise
+    except Exception:  # noqa: BLE001 - the last net: the event is skipped, and the log says why
+        _log.exception("event_not_told", event_id=event.id, job_id=event.job_id)
 
 
 def _tell(session: Session, event: EventRecord, now: datetime) -> None:

@@ -40,6 +40,35 @@ def test_failing_duty_does_not_keep_the_next_from_its_turn():
     assert done == [1]
 
 
+def test_a_bug_in_one_duty_stops_no_other():
+    done = []
+
+    def crash():
+        raise KeyError
+
+    sweeper = Sweeper([Duty("first", 1.0, crash), Duty("second", 1.0, lambda: done.append(1))])
+    sweeper.sweep()
+    assert done == [1]
+
+
+def test_services_run_as_long_as_the_sweeper():
+    class Service:
+        def __init__(self):
+            self.calls = []
+
+        def start(self):
+            self.calls.append("start")
+
+        def stop(self):
+            self.calls.append("stop")
+
+    services = [Service(), Service()]
+    with Sweeper([Duty("idle", 1.0, lambda: None)], services=services) as sweeper:
+        assert sweeper.sweep() <= 1.0
+        assert [service.calls for service in services] == [["start"]] * 2
+    assert [service.calls for service in services] == [["start", "stop"]] * 2
+
+
 class Broker:
     def __init__(self):
         self.away = False
