@@ -6,13 +6,13 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select
 from sqlalchemy.orm import Session
 
-from service.errors import InvalidRequest, VideoInUse, VideoNotFound
+from service.errors import InvalidRequest, VideoInUse, VideoNotFound, VideoNotReady
 from service.ingest.records import UploadRecord
 from service.jobs.commands import JobCore, NewJob, insert_job
 from service.jobs.paging import behind, page_token
 from service.jobs.records import JobRecord, VideoRecord
 from service.jobs.removal import drop_video_row, purge_job, throw_away
-from service.jobs.states import ENDED, JobKind, VideoStatus
+from service.jobs.states import ENDED, JobKind, JobStatus, VideoStatus
 from service.jobs.store import reading, transaction
 
 
@@ -124,17 +124,20 @@ def require_probe(core: JobCore, video_id: str) -> None:
 
     Raises:
         VideoNotFound: there is none.
+        VideoNotReady: somebody did, and no picture of it could be drawn.
     """
     with transaction(core.engine) as session:
         video = session.get(VideoRecord, video_id, with_for_update=True)
         if video is None:
             raise _not_found(video_id)
-        under_way = exists().where(
-            JobRecord.video_id == video_id,
-            JobRecord.kind == JobKind.PROBE,
-            JobRecord.status.not_in(ENDED),
+        probes = select(JobRecord.status).where(
+            JobRecord.video_id == video_id, JobRecord.kind == JobKind.PROBE
         )
-        if not session.scalar(select(under_way)):
+        states = set(session.execute(probes).scalars())
+        if JobStatus.SUCCEEDED in states and video.thumbnails_key is None:
+            message = "No picture of this video could be drawn; look at its facts instead."
+            raise VideoNotReady(message)
+        if states <= ENDED:
             probe = NewJob(video=video_id, model="", kind=JobKind.PROBE)
             insert_job(session, video.tenant_id, probe, core.clock.now(session))
 

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 from sqlalchemy import func, select
 
-from service.ingest.library import require_probe, sweep_videos
+from service.ingest.library import sweep_videos
 from service.jobs.commands import NewJob, create_job
 from service.jobs.queue import TaskQueue
 from service.jobs.records import ContentRecord, JobRecord, Record, TaskRecord, VideoRecord
@@ -235,13 +235,22 @@ def test_thumbnails_are_drawn_once_asked_for(client):
     assert client.get(address, params={"info": "true"}).json() == shape
 
 
-def test_a_look_that_ended_is_begun_again_when_asked_for(client):
+def test_a_look_that_failed_is_begun_again_when_asked_for(client):
+    video_id = upload(client).json()["id"]
+    queue = TaskQueue(client.core.engine)
+    task = queue.claim(owner="w", lease_seconds=60)
+    queue.cancel_now(task.id, task.token)
+    for _ in range(2):
+        assert client.get(f"/v1/videos/{video_id}/thumbnails").status_code == 202
+    assert count(client, JobRecord) == 2
+
+
+def test_a_video_of_which_no_picture_could_be_drawn_says_so(client):
     video_id = upload(client).json()["id"]
     look_at(client, video_id)
-    assert client.get(f"/v1/videos/{video_id}/thumbnails").status_code == 202
-    assert count(client, JobRecord) == 2
-    require_probe(client.core, video_id)
-    assert count(client, JobRecord) == 2
+    answer = client.get(f"/v1/videos/{video_id}/thumbnails")
+    assert (answer.status_code, answer.json()["code"]) == (409, "video_not_ready")
+    assert count(client, JobRecord) == 1
 
 
 def test_lists_go_page_by_page_and_can_be_narrowed(client):
