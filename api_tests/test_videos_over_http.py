@@ -1,6 +1,7 @@
 """Videos with a real worker behind them: facts, thumbnails, refusals, deletion."""
 
 import numpy as np
+import pytest
 
 LOOK_SECONDS = 120
 
@@ -42,6 +43,7 @@ def files_below(service, name):
     return [path for path in (service.folder / name).rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_videos_are_looked_at_shown_and_deleted(start_service, draw_video, tmp_path):
     film = draw_video(2.0)
     service = start_service(KINETAG_PATH_ROOTS=str(film.parent))

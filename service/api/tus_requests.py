@@ -33,6 +33,30 @@ SPOKEN = {"Tus-Resumable": tus.VERSION}
 WITHOUT_VERSION = frozenset({"GET", "OPTIONS"})
 """Requests that are not tus, or ask what tus is spoken."""
 
+CORS_METHODS = ("HEAD", "PATCH")
+CORS_REQUEST_HEADERS = (
+    "Tus-Resumable",
+    "Upload-Length",
+    "Upload-Offset",
+    "Upload-Metadata",
+    "Upload-Checksum",
+    "X-HTTP-Method-Override",
+    "X-Requested-With",
+)
+CORS_EXPOSED_HEADERS = (
+    "Tus-Resumable",
+    "Tus-Version",
+    "Tus-Extension",
+    "Tus-Max-Size",
+    "Tus-Checksum-Algorithm",
+    "Upload-Offset",
+    "Upload-Length",
+    "Upload-Metadata",
+    "Upload-Expires",
+    "Kinetag-Video",
+)
+"""What pages of allowed origins may send, and may read of the answers."""
+
 UPLOAD_ID = re.compile("upl" + ID_BODY)
 CHUNK_DOCUMENTATION: dict[str, Any] = {
     "requestBody": {
