@@ -81,7 +81,7 @@ class JobBody(Body):
     id: str
     status: JobStatus
     stage: str | None = Field(
-        description="validating, decoding, flow, features, localizing or writing."
+        description="fetching, validating, decoding, flow, features, localizing or writing."
     )
     progress: float = Field(ge=0, le=1)
     eta_seconds: float | None
