@@ -241,7 +241,7 @@ class BatchRun:
     def is_settled(self, item: FileItem, state: FileState) -> bool:
         """Tell, without reading the file, whether this run would only skip it."""
         sha256 = self._ledger.sha256(item.name, state)
-        return sha256 is not None and self._known(item, self._key(sha256)) is not None
+        return sha256 is not None and self._known(item, self.key(sha256)) is not None
 
     def _attempt(self, item: FileItem, attempt: int) -> Row:
         """Try one item; its failure, whatever it is, becomes a row."""
@@ -249,7 +249,7 @@ class BatchRun:
         key = ""
         try:
             before = self._state(item)
-            key = self._key(self._sha256(item, before))
+            key = self.key(self._sha256(item, before))
             return self._known(item, key) or self._compute(item, before, key, attempt)
         except Cancelled as error:
             raise StoppedError from error
@@ -287,7 +287,8 @@ class BatchRun:
             self._ledger.add_hash(item.name, state, sha256)
         return sha256
 
-    def _key(self, sha256: str) -> str:
+    def key(self, sha256: str) -> str:
+        """Return what makes two results the same: bytes, model, recipe and options."""
         engine = self._engine
         text = json.dumps(
             [sha256, engine.model, engine.recipe, dict(engine.options)], sort_keys=True
