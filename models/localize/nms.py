@@ -18,25 +18,6 @@ TOUCHING = float(np.finfo(np.float64).tiny)
 """The least overlap that is one."""
 
 
-def interval_iou(one: DoubleArray, others: DoubleArray, *, extra: float = 0.0) -> DoubleArray:
-    """Return float64[K]: overlap of one interval, float64[2], with float64[K, 2].
-
-    Intersection over union; two empty intervals have 0. ``extra`` is added to each length and to
-    the intersection before it is cut at zero.
-
-    Source: BaS-Net, CoLA, ASL and AICL for an extra of one, a pixel habit applied to seconds.
-    """
-    inter = _intersection(one, others, extra)
-    union = (one[1] - one[0] + extra) + (others[:, 1] - others[:, 0] + extra) - inter
-    iou: DoubleArray = np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
-    return iou
-
-
-def _intersection(one: DoubleArray, others: DoubleArray, extra: float) -> DoubleArray:
-    inter = np.minimum(one[1], others[:, 1]) - np.maximum(one[0], others[:, 0]) + extra
-    return np.asarray(np.maximum(0.0, inter), np.float64)
-
-
 def ranking(intervals: DoubleArray, scores: DoubleArray) -> IntArray:
     """Return int64[K]: indices by descending score, ties by start, then by end."""
     return np.lexsort((intervals[:, 1], intervals[:, 0], -scores)).astype(np.int64)
@@ -161,7 +142,13 @@ def _conflicts(
 def _overlap(
     better: DoubleArray, worse: DoubleArray, settings: NmsSettings, extra: float
 ) -> DoubleArray:
-    """Return float64[P] of pairs float64[P, 2]: IoU, or the worse one's share inside the better."""
+    """Return float64[P] of pairs float64[P, 2]: IoU, or the worse one's share inside the better.
+
+    ``extra`` is added to each length and to the intersection before it is cut at zero; two empty
+    intervals have 0.
+
+    Source: BaS-Net, CoLA, ASL and AICL for an extra of one, a pixel habit applied to seconds.
+    """
     inter = np.minimum(better[:, 1], worse[:, 1]) - np.maximum(better[:, 0], worse[:, 0]) + extra
     inter = np.maximum(0.0, inter)
     divisor = worse[:, 1] - worse[:, 0] + extra

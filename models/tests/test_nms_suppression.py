@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from models.config import NmsSettings
 from models.errors import ContractViolation
-from models.localize.nms import interval_iou, suppress
+from models.localize.nms import _overlap, suppress
 
 KINDS = ("hard", "soft", "soft_once", "contain")
 
@@ -123,9 +123,9 @@ def test_soft_kinds_lose_nothing(case, kind):
     ],
 )
 def test_published_overlaps_with_and_without_the_extra_second(one, other, plain, plus_one):
-    first, second = np.array(one, float), np.array([other], float)
-    assert interval_iou(first, second)[0] == pytest.approx(plain)
-    assert interval_iou(first, second, extra=1.0)[0] == pytest.approx(plus_one)
+    first, second = np.array([one], float), np.array([other], float)
+    assert _overlap(first, second, NmsSettings(), 0.0)[0] == pytest.approx(plain)
+    assert _overlap(first, second, NmsSettings(), 1.0)[0] == pytest.approx(plus_one)
 
 
 def test_short_neighbours_survive_unless_the_extra_second_is_asked_for():
