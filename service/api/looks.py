@@ -5,6 +5,7 @@ to a thread and one query for all of them, so that a crowd of pollers does not q
 """
 
 import asyncio
+import contextvars
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +46,10 @@ class JobLooks:
         answer: asyncio.Future[JobView] = asyncio.get_running_loop().create_future()
         self._wishes.append(_Wish(core, job_id, answer))
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._answer_all(), name="job-looks")
+            # In a context of its own: it is no part of the request that happened to come first.
+            self._task = asyncio.create_task(
+                self._answer_all(), name="job-looks", context=contextvars.Context()
+            )
         return await answer
 
     async def _answer_all(self) -> None:
