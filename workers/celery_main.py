@@ -4,10 +4,12 @@ The parent never builds a runtime; its one child does, on its first hint.
 """
 
 import functools
+import logging
 import warnings
 from typing import TYPE_CHECKING
 
 from celery.exceptions import SecurityWarning
+from celery.signals import setup_logging
 
 from service.settings import Settings
 from workers.celery_app import QUEUES, build_app
@@ -52,9 +54,19 @@ def run_celery(settings: Settings, options: WorkerOptions) -> None:
 
         run_available(runtime_of_this_process(), task_id)
 
+    setup_logging.connect(_keep_logging, weak=False)
     # It warns of pickled messages to a root worker; messages are JSON ids only, and containers
     # and this product's own tests run as they run.
     warnings.simplefilter("ignore", SecurityWarning)
     app = build_app(address)
     register_tasks(app, run_hint)
     app.worker_main(worker_arguments(options.name))
+
+
+def _keep_logging(**_settings: object) -> None:
+    """Leave logging as `service.logs` set it up: that somebody answers is all Celery asks for.
+
+    Otherwise its own level becomes everybody's, and lines about tasks are lost.
+    """
+    for name in ("celery", "kombu", "amqp"):
+        logging.getLogger(name).setLevel(logging.WARNING)
