@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -13,19 +12,19 @@ from pydantic import (
     model_validator,
 )
 
-from service.api.jobbodies import JobOptions, Reference, Word
+from service.api.deps import ID_BODY
+from service.api.jobbodies import JobOptions, Moment, Reference, Word
 from service.api.schemas import Body, JobErrorBody
 from service.api.webhook_bodies import ABOUT_EVENTS, MAX_EVENT_NAMES, EventName, JobWebhookWish
 from service.batches.commands import MAX_ITEMS
 from service.batches.records import BatchItemRecord
 from service.batches.states import BATCH_ENDED, BatchStatus, ItemStatus
 from service.batches.views import BatchView
-from service.jobs.records import ID_LENGTH
 
 MAX_NAME_CHARACTERS = 1024
 MAX_PATTERNS = 32
 
-VideoId = Annotated[str, StringConstraints(min_length=1, max_length=ID_LENGTH)]
+VideoId = Annotated[str, StringConstraints(pattern=f"^vid{ID_BODY}$")]
 ItemName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 
 
@@ -44,17 +43,17 @@ class BatchItemWish(BaseModel):
     )
     tag: Word | None = Field(None, description="Yours; the batch's if unset.")
     camera: Word | None = Field(None, description="Where it was recorded; the batch's if unset.")
-    recorded_at: AwareDatetime | None = Field(
+    recorded_at: Moment | None = Field(
         None, description="Wall-clock moment of the first frame, with its time zone."
     )
 
-    @field_validator("name")
+    @field_validator("name", "path", "url")
     @classmethod
-    def _printable(cls, name: str | None) -> str | None:
-        if name is not None and not name.isprintable():
-            message = "holds characters that cannot be printed"
+    def _printable(cls, text: str | None) -> str | None:
+        if text is not None and not text.isprintable():
+            message = "holds characters that cannot be printed; files of such names can be uploaded"
             raise ValueError(message)
-        return name
+        return text
 
     @model_validator(mode="after")
     def _one_video(self) -> "BatchItemWish":

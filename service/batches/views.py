@@ -25,6 +25,8 @@ RATE_ITEMS = 50
 """The time left comes from as many items as ended last: queues and models change over a night."""
 
 RESULT_ROWS = 200
+EARLIEST_YEAR, LATEST_YEAR = 2000, 9000
+"""Of a token of ours; beyond them a moment may have no equal in UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +324,7 @@ def _read_batch_token(token: str) -> tuple[datetime, str]:
         created_at = datetime.fromisoformat(moment)
     except ValueError as error:
         raise _foreign_token() from error
-    if created_at.tzinfo is None or not (batch_id.isascii() and batch_id.isprintable()):
+    known = created_at.tzinfo is not None and EARLIEST_YEAR <= created_at.year <= LATEST_YEAR
+    if not (known and batch_id.isascii() and batch_id.isprintable()):
         raise _foreign_token()
     return created_at, batch_id
