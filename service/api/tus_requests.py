@@ -74,6 +74,8 @@ class TusRoute(SecuredRoute):
 
         async def speak(request: Request) -> Response:
             try:
+                if request.method == "POST" and "upload_id" in request.path_params:
+                    overridden(request)
                 if request.method not in WITHOUT_VERSION:
                     _require_version(request)
                 response = await handle(request)

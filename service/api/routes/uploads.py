@@ -153,4 +153,5 @@ async def overridden(request: Request, context: VideosWrite, upload_id: UploadId
     """Serve clients whose proxies let only GET and POST through (X-HTTP-Method-Override)."""
     if tus_requests.overridden(request) == "PATCH":
         return await tus_requests.go_on(context, request, upload_id)
-    return await run_in_threadpool(end_upload, context, upload_id)
+    await run_in_threadpool(uploads.end_upload, tus_requests.desk_of(context), upload_id)
+    return Response(status_code=204)
