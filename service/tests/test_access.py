@@ -37,7 +37,8 @@ SECURED = [
     for method, path, route in ROUTE_LIST
     if (method, path) not in OPEN
 ]
-TUS = {"Tus-Resumable": "1.0.0"}
+# The override makes POST to an upload's address an address of its own.
+TUS = {"Tus-Resumable": "1.0.0", "X-HTTP-Method-Override": "PATCH"}
 NOBODYS = "0" * 26
 PREFIXES = {
     "job_id": "job",
@@ -188,6 +189,11 @@ def test_bad_keys_are_refused_also_where_none_is_needed(settings):
             assert api.client.get("/v1/jobs", headers=headers).status_code == 401
         for headers in ({}, {"Authorization": f"bearer  {good}"}, {"x-api-key": good}):
             assert api.client.get("/v1/jobs", headers=headers).status_code == 200
+        acme = api.headers(tenant="acme")
+        who = [api.client.get("/v1/usage", headers=sent).json() for sent in ({}, acme)]
+        assert who[0]["tenant_id"] == "default"
+        assert who[0]["key_id"] is None
+        assert who[1]["tenant_id"] == ensure_tenant(api.core, "acme").id
     finally:
         api.close()
 
