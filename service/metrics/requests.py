@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -11,7 +13,7 @@ UNMATCHED = "unmatched"
 """Stands for every address that there is not, so that strangers cannot make up labels."""
 
 
-class RequestMetrics:
+class RequestMetrics(Collector):
     """Counts requests by method, by the address as documented, and by status."""
 
     def __init__(self) -> None:
@@ -34,6 +36,10 @@ class RequestMetrics:
             "Requests that are being answered, waiting and streaming ones included.",
             registry=self.registry,
         )
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric, as a collector of a larger registry."""
+        yield from self.registry.collect()
 
     @contextmanager
     def opened(self) -> Iterator[None]:

@@ -2,6 +2,9 @@ import math
 from pathlib import Path
 
 import pytest
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import func, select
 
@@ -51,6 +54,27 @@ def test_every_metric_is_described_and_readable_by_the_reference_parser(client):
     for name, one in described.items():
         assert found[name].documentation == one.text
         assert all(set(sample.labels) == set(one.labels) for sample in found[name].samples)
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text;version=1.0.0;q=0.9",
+        "text/html",
+        "*/*;q=x",
+        ";;,=",
+        "x" * 5000,
+    ],
+)
+def test_whatever_is_accepted_the_text_is_whole(client, accept):
+    client.get("/healthz")
+    answer = client.get("/metrics", headers={"Accept": accept})
+    assert answer.status_code == 200
+    if "openmetrics" in answer.headers["content-type"]:
+        families = list(parse_openmetrics(answer.text))
+    else:
+        families = list(text_string_to_metric_families(answer.text))
+    assert len({family.name for family in families}) == len(families) > 15
 
 
 def test_every_metric_is_documented():

@@ -1,6 +1,6 @@
 """/metrics: figures for Prometheus."""
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Request
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.responses import Response
@@ -18,7 +18,7 @@ router = APIRouter(tags=["metrics"], responses=PROBLEMS, route_class=SecuredRout
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-def get_metrics(context: Metrics, request: Request, accept: str = Header("")) -> Response:
+def get_metrics(context: Metrics, request: Request) -> Response:
     """Return figures of the whole service, as Prometheus reads them.
 
     Those about requests are of the process that answers; all others come from the database.
@@ -27,5 +27,6 @@ def get_metrics(context: Metrics, request: Request, accept: str = Header("")) ->
     unbound = request.app.state.context.core
     registry.register(ServiceCollector(unbound, context.settings))
     requests: RequestMetrics = request.app.state.request_metrics
-    encode, media_type = choose_encoder(accept)
-    return Response(encode(requests.registry) + encode(registry), media_type=media_type)
+    registry.register(requests)
+    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(registry), headers={"Content-Type": media_type})
