@@ -96,7 +96,12 @@ def test_an_empty_file_is_told_apart(archive):
 )
 def test_ranges(header, expected):
     found = read_range(header, 10)
-    assert found == (None if expected is None else ByteRange(*expected, 10))
+    if expected is None:
+        assert found is None
+    else:
+        start, end = expected
+        assert found == ByteRange(start, end, 10)
+        assert found.header == f"bytes {start}-{end - 1}/10"
 
 
 @pytest.mark.parametrize("header", ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=99999999999-"])
