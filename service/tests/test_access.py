@@ -181,12 +181,12 @@ def test_bad_keys_are_refused_also_where_none_is_needed(settings):
             for headers in ({"Authorization": f"Bearer {text}"}, {"X-API-Key": text}):
                 answer = api.client.get("/v1/jobs", headers=headers)
                 assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized"), headers
-        for headers in (
+        for several in (
             [("Authorization", f"Basic {good}")],
             [("Authorization", f"Bearer {good}"), ("X-API-Key", good)],
             [("Authorization", f"Bearer {good}"), ("Authorization", f"Bearer {good}")],
         ):
-            assert api.client.get("/v1/jobs", headers=headers).status_code == 401
+            assert api.client.get("/v1/jobs", headers=several).status_code == 401
         for headers in ({}, {"Authorization": f"bearer  {good}"}, {"x-api-key": good}):
             assert api.client.get("/v1/jobs", headers=headers).status_code == 200
         acme = api.headers(tenant="acme")
