@@ -17,7 +17,8 @@ import structlog
 
 from service.errors import LeaseLost, OutageError
 from service.ingest.library import sweep_videos
-from service.ingest.uploads import UploadDesk, sweep_uploads
+from service.ingest.sweeping import sweep_uploads
+from service.ingest.uploads import UploadDesk
 from service.jobs.claims import note_worker
 from service.jobs.commands import JobCore, open_core
 from service.jobs.queue import TaskQueue

@@ -17,8 +17,9 @@ from service.errors import (
 from service.ingest import uploads
 from service.ingest.files import open_file
 from service.ingest.records import UploadRecord
+from service.ingest.sweeping import TOMBSTONE_SECONDS, sweep_uploads
 from service.ingest.tus import read_metadata
-from service.ingest.uploads import LOCK_SECONDS, TOMBSTONE_SECONDS, UploadDesk
+from service.ingest.uploads import LOCK_SECONDS, UploadDesk
 from service.jobs.records import VideoRecord
 from service.jobs.store import reading
 from service.storage import video_key
@@ -156,13 +157,13 @@ def test_an_upload_at_rest_expires_and_leaves_nothing(desk, clock):
     for act in (uploads.look_at_upload, uploads.lock_upload, uploads.end_upload):
         with pytest.raises(UploadExpired):
             act(desk, resting)
-    assert uploads.sweep_uploads(desk) == 1
+    assert sweep_uploads(desk) == 1
     assert {path.name for path in desk.folder.iterdir()} == {moving, "upl_nobody"}
     with pytest.raises(UploadExpired):
         uploads.look_at_upload(desk, resting)
     assert len(videos(desk)) == 1
     clock.advance(TOMBSTONE_SECONDS)
-    uploads.sweep_uploads(desk)
+    sweep_uploads(desk)
     for upload_id in (resting, complete):
         with pytest.raises(UploadNotFound):
             uploads.look_at_upload(desk, upload_id)
@@ -174,7 +175,7 @@ def test_files_that_no_row_knows_are_swept_once_they_are_old(desk, clock):
     stranger = desk.path("upl_nobody")
     stranger.touch()
     clock.moment = clock.moment.replace(year=2100)
-    assert uploads.sweep_uploads(desk) == 2
+    assert sweep_uploads(desk) == 2
     assert list(desk.folder.iterdir()) == []
 
 
