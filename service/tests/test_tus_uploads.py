@@ -1,6 +1,7 @@
 """Resumable uploads behind HTTP: locks, crashes, expiry, space, tenants; on each database."""
 
 import hashlib
+import os
 import shutil
 
 import pytest
@@ -132,6 +133,15 @@ def test_whatever_a_crash_cuts_off_is_made_up_for(desk, crash):
     assert video.sha256 == hashlib.sha256(b"0123456789").hexdigest()
     assert desk.core.blobs.get_bytes(video.blob_key) == b"0123456789"
     assert list(desk.folder.iterdir()) == []
+
+
+def test_an_old_file_is_young_when_it_becomes_a_blob(desk):
+    upload_id = begin(desk)
+    write(desk, upload_id, b"0123456789")
+    os.utime(desk.path(upload_id), (1, 1))
+    uploads.settle_upload(desk, upload_id)
+    [(_, changed_at)] = desk.core.blobs.keys("videos")
+    assert changed_at.year > 2000
 
 
 def test_bytes_that_vanished_are_to_be_sent_again(desk):
