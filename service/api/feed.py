@@ -42,6 +42,9 @@ TICKS_PER_PROGRESS = 2
 TICKS_PER_CENSUS = 20
 """How often it is looked whether the jobs that are listened to are still there."""
 
+OUTAGE_SECONDS = 2.0
+"""The pause after a look that the database did not answer."""
+
 START_SECONDS = 10.0
 """How long a first reader waits for the database to answer."""
 
@@ -276,42 +279,45 @@ class EventFeed:
         tick = 0
         try:
             while self._readers.all and not self._stopping.is_set():
-                full = await self._turn(tick)
+                await asyncio.sleep(await self._turn(tick))
                 tick += 1
-                if not full:
-                    await asyncio.sleep(TICK_SECONDS)
+        except Exception:  # noqa: BLE001 - the readers come back, and it begins anew
+            _log.exception("event_feed_failed")
         finally:
             self._ready.set()
             for subscription in self._readers.all:
                 subscription.close()
 
-    async def _turn(self, tick: int) -> bool:
-        """Look once and hand out; return whether there is more to be read at once."""
+    async def _turn(self, tick: int) -> float:
+        """Look once and hand out; return the seconds until the next turn."""
         census = list(self._readers.of_job) if tick % TICKS_PER_CENSUS == 0 else []
         try:
             look = await run_in_threadpool(self._look, tick % TICKS_PER_PROGRESS == 0, census)
         except OutageError as error:
             # The tail stands where it stood: nothing is missed.
             _log.warning("event_feed_outage", code=error.code, error=str(error))
-            return False
+            return OUTAGE_SECONDS
         self._hand_out(look, census)
         position = self._tail.position
-        if position is None:
-            return False
-        self._position = position
-        self._ready.set()
-        return self._tail.more
+        if position is not None:
+            self._position = position
+            self._ready.set()
+        return 0.0 if self._tail.more else TICK_SECONDS
 
     def _look(self, with_progress: bool, census: list[str]) -> _Look:
         events = self._tail.read()
         if not with_progress and not census:
             return _Look(events)
-        with reading(self._core.engine) as session:
-            return _Look(
-                events,
-                all_progress(session) if with_progress else None,
-                existing_jobs(session, census) if census else None,
-            )
+        try:
+            with reading(self._core.engine) as session:
+                return _Look(
+                    events,
+                    all_progress(session) if with_progress else None,
+                    existing_jobs(session, census) if census else None,
+                )
+        except OutageError:
+            # The tail has gone on: what it returned must be handed out in any case.
+            return _Look(events)
 
     def _hand_out(self, look: _Look, census: list[str]) -> None:
         readers = self._readers

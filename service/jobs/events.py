@@ -147,6 +147,16 @@ class EventTail:
         Raises:
             DatabaseUnavailable: the database did not answer.
         """
+        before = self._order.position if self._order is not None else None
+        try:
+            return self._read()
+        except BaseException:
+            # What was read but not returned is read again.
+            if self._order is not None and before is not None:
+                self._order.position = before
+            raise
+
+    def _read(self) -> list[Event]:
         with reading(self._engine) as session:
             order = self._order or self._present(session)
             oldest = 0 if self._serial else _oldest_transaction(session)

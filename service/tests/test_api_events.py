@@ -10,6 +10,7 @@ import uvicorn
 
 from service.api import feed as feed_module
 from service.api.routes import events as events_module
+from service.errors import DatabaseUnavailable
 from service.jobs.commands import NewJob, create_job, get_job, open_core, request_cancel
 from service.jobs.events import EventTail
 from service.jobs.lifecycle import Plan
@@ -230,6 +231,38 @@ def test_a_reader_that_falls_behind_is_let_go_and_misses_nothing(api, monkeypatc
     ids = [number for number, _, _ in seen]
     assert ids == sorted(set(ids))
     assert types(seen).count("job.canceled") == 20
+
+
+def test_an_outage_of_the_database_is_sat_out(api, monkeypatch):
+    monkeypatch.setattr(feed_module, "OUTAGE_SECONDS", 0.05)
+    job_id = api.add_job()
+    with api.follow(f"/v1/jobs/{job_id}/events") as answer:
+        stream = messages(answer)
+        assert next(stream)[1] == "job.queued"
+        read, away = EventTail.read, []
+
+        def fail(*_):
+            away.append(1)
+            raise DatabaseUnavailable
+
+        monkeypatch.setattr(EventTail, "read", fail)
+        api.until(lambda: len(away) >= 3)
+        request_cancel(api.core, job_id)
+        # Now events can be read, but progress cannot: they must not be lost with it.
+        monkeypatch.setattr(feed_module, "all_progress", fail)
+        monkeypatch.setattr(EventTail, "read", read)
+        assert types(stream) == ["job.cancel_requested", "job.canceled"]
+
+
+def test_a_bug_in_the_feed_lets_the_readers_come_back(api, monkeypatch):
+    job_id = api.add_job()
+    with monkeypatch.context() as patch:
+        patch.setattr(EventTail, "read", lambda _: 1 // 0)
+        with api.follow(f"/v1/jobs/{job_id}/events") as answer:
+            assert list(messages(answer)) == []
+    request_cancel(api.core, job_id)
+    with api.follow(f"/v1/jobs/{job_id}/events") as answer:
+        assert types(messages(answer))[-1] == "job.canceled"
 
 
 def test_many_readers_cost_one_look_per_tick(api, monkeypatch):
