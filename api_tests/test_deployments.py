@@ -2,7 +2,12 @@
 
 import http.server
 import json
+import os
+import subprocess
+import sys
 import threading
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -150,3 +155,42 @@ def test_logs_traces_and_figures_tell_everything_but_secrets(start_service, draw
 
 def names(spans, role):
     return {span.name.removeprefix("kinetag.") for one, span in list(spans) if one == role}
+
+
+def test_a_backup_of_a_running_service_serves_elsewhere(start_service, draw_video, tmp_path):
+    service = start_service()
+    video = draw_video(2)
+    job = service.submit(video, tag="kept")
+    backup, other = tmp_path / "backup", tmp_path / "restored"
+    done = kinetag("backup", backup, "--data", service.folder)
+    assert (done.returncode, "files" in done.stdout) == (0, True), done.stderr
+    assert kinetag("restore", backup, "--check").returncode == 0
+    busy = kinetag("restore", backup, "--data", service.folder)
+    assert (busy.returncode, "[data_folder_busy]" in busy.stderr) == (2, True), busy.stderr
+    busy = kinetag("upgrade", "--data", service.folder)
+    assert (busy.returncode, "[data_folder_busy]" in busy.stderr) == (2, True), busy.stderr
+    assert service.client.delete(job).status_code in {202, 204}
+    assert service.stop() == 0
+
+    assert kinetag("restore", backup, "--data", other).returncode == 0
+    restored = replace(service, folder=other, seen={})
+    restored.start()
+    try:
+        kept = restored.job(job)
+        assert kept["tag"] == "kept"
+        content = restored.client.get(f"{kept['links']['video']}/content")
+        assert content.content == video.read_bytes()
+    finally:
+        restored.close()
+
+
+def kinetag(*arguments):
+    """Run a command line to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "kinetag", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
