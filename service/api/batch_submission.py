@@ -141,7 +141,9 @@ async def _receive(
     idempotency_key: str | None,
 ) -> tuple[str, bool]:
     announced = content_length(request)
-    await run_in_threadpool(check_quota_bytes, context.core, announced or 0)
+    if idempotency_key is None:
+        # A repeated request brings nothing new: there the transaction decides.
+        await run_in_threadpool(check_quota_bytes, context.core, announced or 0)
     limits = await run_in_threadpool(upload_limits, context)
     receiver = UploadReceiver(
         context.settings.temporary_folder,

@@ -116,7 +116,9 @@ async def _receive(
     idempotency_key: str | None,
 ) -> JobView:
     announced = content_length(request)
-    await run_in_threadpool(_check_quotas, context.core, announced or 0)
+    if idempotency_key is None:
+        # A repeated request may be over by what it made itself: there the transaction decides.
+        await run_in_threadpool(_check_quotas, context.core, announced or 0)
     receiver = UploadReceiver(
         context.settings.temporary_folder,
         request.headers.get("content-type", ""),
@@ -152,7 +154,6 @@ def _refer(context: ApiContext, document: bytes, idempotency_key: str | None) ->
         wish = JobRequest.model_validate_json(document)
     except ValidationError as error:
         raise _refusal(error) from error
-    check_quota_jobs(context.core)
     chosen = choose_model(wish, settings)
     _check_webhook(wish, settings)
     video = wish.video_id or _elsewhere(wish, settings)

@@ -93,7 +93,9 @@ async def take_in(
             )
             raise MediaTypeUnsupported(message)
         announced = content_length(request)
-        await run_in_threadpool(check_quota_bytes, context.core, announced or 0)
+        if key is None:
+            # A repeated request brings nothing new: there the transaction decides.
+            await run_in_threadpool(check_quota_bytes, context.core, announced or 0)
         limits = await run_in_threadpool(upload_limits, context)
         receiver = UploadReceiver(
             context.settings.temporary_folder,

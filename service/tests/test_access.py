@@ -90,7 +90,7 @@ class Api:
 
 @pytest.fixture
 def api(settings):
-    api = Api(settings, allow_private_urls=True)
+    api = Api(settings, allow_private_urls=True, upload_stall_seconds=20)
     yield api
     api.close()
 
@@ -340,6 +340,42 @@ def test_a_tenant_that_asks_too_often_is_told_when_to_come_back(api):
     assert last.headers["ratelimit"].startswith('"requests";r=0;t=')
     assert "ratelimit" not in api.client.get("/v1/jobs", headers=calm).headers
     assert [api.client.get("/healthz", headers=busy).status_code for _ in range(20)] == [200] * 20
+
+
+def test_what_exceeds_a_quota_is_refused_whichever_way_it_comes(api):
+    ensure_tenant(api.core, "a", {"stored_bytes": 1000, "queued_jobs": 1})
+    headers = api.headers(tenant="a")
+    raw = {**headers, "Content-Type": "video/mp4"}
+    form = {"files": {"video": ("a.mp4", b"x" * 600)}}
+    repeated = {**headers, "Idempotency-Key": "once"}
+    first = api.client.post("/v1/jobs", headers=repeated, **form)
+    assert first.status_code == 202, first.text
+    # It is over the quota by what it made itself.
+    again = api.client.post("/v1/jobs", headers=repeated, **form)
+    assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+    video = {"video_id": first.json()["video"]["id"]}
+    for answer in (
+        api.client.post("/v1/jobs", headers=headers, **form),
+        api.client.post("/v1/jobs", headers=headers, json=video),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (429, "quota_jobs")
+        assert int(answer.headers["retry-after"]) > 0
+    upload = {**headers, "Upload-Length": "500"}
+    keyed = {**raw, "Idempotency-Key": "twice"}
+    for answer in (
+        api.client.post("/v1/videos?name=b", headers=raw, content=b"y" * 500),
+        api.client.post("/v1/videos?name=b", headers=keyed, content=b"y" * 500),
+        api.client.post("/v1/videos", headers=headers, files={"video": ("b", b"y" * 500)}),
+        api.client.post("/v1/uploads", headers=upload),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (507, "quota_bytes"), answer.text
+    begun = api.client.post("/v1/uploads", headers={**headers, "Upload-Length": "400"})
+    assert begun.status_code == 201
+    usage = api.client.get("/v1/usage", headers=headers).json()
+    assert (usage["stored_bytes"], usage["reserved_bytes"], usage["queued_jobs"]) == (600, 400, 1)
+    assert usage["quotas"]["stored_bytes"] == 1000
+    stored = [path for path in (api.settings.data_dir / "videos").rglob("*") if path.is_file()]
+    assert len(stored) == 1
 
 
 def test_uploads_at_once_are_counted(api):
