@@ -103,6 +103,7 @@ def _lines(process):
     return process.log.read_text(errors="replace").splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_killed_in_the_middle_it_ends_exactly_as_undisturbed(
     start, local, videos, tmp_path, wait_until
@@ -144,6 +145,7 @@ def test_killed_in_the_middle_it_ends_exactly_as_undisturbed(
     assert [line.split(",")[:2] for line in failures[1:]] == [["broken.mp4", "unreadable_video"]]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_watching_takes_files_as_they_settle(
     start, local, videos, tmp_path, wait_until, draw_video
@@ -181,6 +183,7 @@ def test_watching_takes_files_as_they_settle(
     assert "late" in json.loads((out / "activitynet.json").read_text())["results"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_over_rest_the_client_may_be_killed_too(start, start_service, videos, tmp_path, wait_until):
     service = start_service("--broker", "none", "--device", "cpu", "--threads", "1")

@@ -14,7 +14,10 @@ from models.errors import InputError, PipelineError
 from service.errors import InvalidRequest
 from workers.batch_client import BatchClient, RefusedError
 from workers.batch_files import FileChoice
+from workers.batch_local import LocalOptions, run_local
+from workers.batch_output import OutputFolder
 from workers.batch_remote import RemoteOptions, run_remote
+from workers.batch_run import BatchEngine, RunSettings
 from workers.devicelock import FolderLockedError
 from workers.stopsignals import StopSignals
 
@@ -114,12 +117,11 @@ def batch(  # noqa: PLR0913 - a command line's options are its parameters
             )
         )
     stop = StopSignals()
-    from workers.batch_engine import EngineChoice, LocalizerBatchEngine  # noqa: PLC0415 - loads torch
-    from workers.batch_local import LocalOptions, run_local  # noqa: PLC0415 - as above
-    from workers.batch_output import OutputFolder  # noqa: PLC0415 - as above
-    from workers.batch_run import RunSettings  # noqa: PLC0415 - as above
 
-    def load(folder: OutputFolder) -> LocalizerBatchEngine:
+    def load(folder: OutputFolder) -> BatchEngine:
+        # Not before the folder is ours and the inputs are known: this loads torch.
+        from workers.batch_engine import EngineChoice, LocalizerBatchEngine  # noqa: PLC0415
+
         features = home / "features" if store else folder.features
         return LocalizerBatchEngine(
             EngineChoice(model, speed or "", device, precision, home, features, options, store)

@@ -19,6 +19,7 @@ from service.batches.expanding import prepare_batch
 from service.batches.making import fail_item, make_jobs
 from service.batches.records import BatchItemRecord, BatchRecord
 from service.batches.states import BATCH_ENDED, BatchStatus, ItemKind, ItemStatus
+from service.errors import OutageError
 from service.jobs.commands import JobCore
 from service.jobs.records import EventRecord, JobRecord, TenantRecord, VideoRecord
 from service.jobs.removal import drop_video_row
@@ -30,6 +31,9 @@ DAY_SECONDS = 86400.0
 JOBS_PER_TRANSACTION = 50
 ENDS_PER_TRANSACTION = 500
 REMOVED_PER_TRANSACTION = 5000
+STEPS_PER_TURN = 20
+"""Of each kind, then it is the next batch's turn."""
+
 JOB_DELETED_CODE = "job_not_found"
 UNFINISHED = (JobStatus.QUEUED, JobStatus.PROCESSING)
 
@@ -70,7 +74,12 @@ def feed_batches(core: JobCore, limits: FeedLimits) -> int:
     """
     moved = 0
     for batch_id, tenant_id in _active(core):
-        moved += _Feeding(core.for_tenant(tenant_id), batch_id, limits).turn()
+        try:
+            moved += _Feeding(core.for_tenant(tenant_id), batch_id, limits).turn()
+        except (OutageError, OSError):
+            raise
+        except Exception:  # noqa: BLE001 - a bug that one batch meets must not stop all others
+            _log.exception("batch_failed", batch_id=batch_id)
     remove_batches(core, limits.retention_days)
     return moved
 
@@ -102,10 +111,12 @@ class _Feeding:
         moved = prepare_batch(
             self._core, self._batch_id, limits.path_roots, limits.max_member_bytes
         )
-        while ended := self._note_ends():
-            moved += ended
-        while made := self._make_jobs():
-            moved += made
+        for step in (self._note_ends, self._make_jobs):
+            for _ in range(STEPS_PER_TURN):
+                count = step()
+                moved += count
+                if count == 0:
+                    break
         self._finish()
         return moved
 

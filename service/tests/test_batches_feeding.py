@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from service.accounts.limits import Quotas
-from service.batches import commands, feeding, unpacking, views
+from service.batches import commands, unpacking, views
 from service.batches.commands import NewBatch, NewItem
 from service.batches.feeding import FeedLimits, feed_batches
 from service.batches.records import BatchItemRecord, BatchRecord
@@ -435,6 +435,7 @@ def test_a_member_whose_unpacker_died_is_taken_again(core, limits, tmp_path, add
     batch_id = _make(core, [], source=BatchSource.ARCHIVE, source_ref=reference)
     feed_batches(core, limits)
     died = unpacking.take_member(core, limits)
+    assert died is not None
     unpacker = _unpacker(core, limits, tmp_path)
     assert unpacker.step()
     assert not unpacker.step(), "a member was taken from somebody who has it"
@@ -457,6 +458,7 @@ def test_a_full_disk_makes_members_wait_and_cancel_ends_them(core, limits, tmp_p
         unpacker.step()
     assert _counts(core, batch_id) == {"waiting": 1}
     taken = unpacking.take_member(core, limits)
+    assert taken is not None
     commands.cancel_batch(core, batch_id)
     with pytest.raises(unpacking.LostError):
         unpacking.renew(core, taken)
@@ -504,8 +506,8 @@ def _carry_on(core, limits):
 
 def test_feeding_killed_anywhere_goes_on(core, limits, add_video, monkeypatch):
     """Break off before and after every commit; nothing is made or told of twice."""
-    killer = Killer(feeding.transaction)
-    monkeypatch.setattr(feeding, "transaction", killer.transaction)
+    killer = Killer(transaction)
+    monkeypatch.setattr("service.batches.feeding.transaction", killer.transaction)
     ids = [add_video(f"{index:02}".encode()) for index in range(5)]
     items = [NewItem("a.mp4", ItemKind.VIDEO, video_id=one) for one in ids]
     killed = True

@@ -7,7 +7,9 @@ import shutil
 import pytest
 from rich.console import Console
 
+from models.atomic import write_text_atomic
 from models.errors import Cancelled, DecoderCrashed, DiskFull, UnreadableVideo
+from models.evaluation.files import read_detections
 from models.exports import to_activitynet
 from models.types import Progress
 from workers import batch_run
@@ -231,7 +233,7 @@ def test_killed_anywhere_it_goes_on_and_ends_the_same(run, videos, tmp_path, mon
         if steps == limit:
             raise Killed
 
-    append, write = Ledger._append, batch_run.write_text_atomic
+    append, write = Ledger._append, write_text_atomic
 
     def append_or_die(self, fact, **how):
         step()
@@ -325,6 +327,8 @@ def test_the_combined_results_are_those_of_the_files(run, videos, tmp_path):
         (segments,) = to_activitynet(native)["results"].values()
         key = item.name if item.name.startswith("cam/") else item.name.removesuffix(".mp4")
         assert document["results"][key] == segments
+    read = {one.video for one in read_detections(tmp_path / "out/activitynet.json")}
+    assert read == set(document["results"])
     rows = (tmp_path / "out/segments.csv").read_text().splitlines()
     assert rows[0] == "video,label,start,end,score"
     assert rows[1:] == [
