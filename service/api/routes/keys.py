@@ -129,8 +129,12 @@ def get_keys(context: Admin) -> KeyList:
 
 @router.get("/keys/{key_id}")
 def get_key(context: Admin, key_id: KeyId) -> KeyBody:
-    """Look at a key."""
-    return KeyBody.of(keys.get_key(context.core, key_id))
+    """Look at a key that was not revoked; the list has the others too."""
+    record = keys.get_key(context.core, key_id)
+    if record.revoked_at is not None:
+        message = f"The key {key_id} was revoked; GET /v1/keys says when."
+        raise KeyNotFound(message)
+    return KeyBody.of(record)
 
 
 @router.delete("/keys/{key_id}", status_code=204)
