@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 
-from service.errors import SchemaNewer, SchemaOlder
+from service.errors import DatabaseUnavailable, SchemaNewer, SchemaOlder
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 COPIES_FOLDER = "before-upgrade"
@@ -101,6 +101,9 @@ def copy_sqlite(engine: Engine, target: Path) -> None:
     Args:
         engine: of the database.
         target: does not exist.
+
+    Raises:
+        DatabaseUnavailable: it could not be copied.
     """
     connection = engine.raw_connection()
     try:
@@ -108,6 +111,10 @@ def copy_sqlite(engine: Engine, target: Path) -> None:
         # A reader like any other: outside of a transaction, because it is one of its own.
         cursor.execute("VACUUM INTO ?", (str(target),))
         cursor.close()
+    except engine.dialect.loaded_dbapi.Error as error:
+        target.unlink(missing_ok=True)
+        message = f"The database could not be copied to {target}; look for free disk space there."
+        raise DatabaseUnavailable(message) from error
     finally:
         connection.close()
     sync(target)

@@ -67,7 +67,7 @@ def back_up(settings: Settings, target: Path, options: BackupOptions) -> Manifes
     try:
         require_newest(engine)
         with mapped_storage_errors():
-            _require_empty(target)
+            _require_empty(target, settings.data_dir)
             copier = _Copier(settings.data_dir, target, options)
             copier.take_all(_names(settings.data_dir, database, options))
             moment = _copy_database(engine, copier)
@@ -75,6 +75,8 @@ def back_up(settings: Settings, target: Path, options: BackupOptions) -> Manifes
                 path.relative_to(target).as_posix(): digest_file(path)
                 for path in regular_files(target)
             }
+            for folder in {target / parent for name in files for parent in Path(name).parents}:
+                sync(folder)
             manifest = Manifest(moment.isoformat(), newest_revision(), files)
             write_manifest(target, manifest)
     finally:
@@ -183,7 +185,10 @@ def _names(data_folder: Path, database: Path, options: BackupOptions) -> Iterato
             yield name.as_posix()
 
 
-def _require_empty(target: Path) -> None:
+def _require_empty(target: Path, data_folder: Path) -> None:
+    if target.resolve().is_relative_to(data_folder.resolve()):
+        message = f"{target} is inside the data folder; give a folder elsewhere."
+        raise ConfigurationError(message)
     target.mkdir(parents=True, exist_ok=True)
     if any(target.iterdir()):
         message = f"{target} is not empty; give a folder that is empty or does not exist."

@@ -6,10 +6,17 @@ import pytest
 from sqlalchemy import select, text
 from typer.testing import CliRunner
 
-from service.errors import BackupDamaged, ConfigurationError, DataFolderBusy, SchemaNewer
+from service.errors import (
+    BackupDamaged,
+    ConfigurationError,
+    DatabaseUnavailable,
+    DataFolderBusy,
+    SchemaNewer,
+)
 from service.jobs.commands import NewJob, create_job, open_core
 from service.jobs.records import ContentRecord, JobRecord, Record, ResultRecord, VideoRecord
 from service.jobs.removal import delete_job
+from service.jobs.schema import copy_sqlite
 from service.jobs.store import new_id, reading
 from service.jobs.videos import NewContent, NewVideo
 from service.operations.backup import BackupOptions, back_up
@@ -207,6 +214,18 @@ def test_folders_in_use_are_refused(backup, settings, tmp_path):
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(DataFolderBusy, match="stop it first"):
             restore(backup, settings.data_dir)
+
+
+def test_a_backup_lies_outside_of_what_it_backs_up(live, settings, tmp_path):
+    (tmp_path / "link").symlink_to(settings.data_dir)
+    for target in (settings.data_dir, settings.data_dir / "a" / "b", tmp_path / "link" / "c"):
+        with pytest.raises(ConfigurationError, match="inside the data folder"):
+            back_up(settings, target, COPIES)
+
+
+def test_a_copy_that_finds_no_space_is_said(live, tmp_path):
+    with pytest.raises(DatabaseUnavailable, match="free disk space"):
+        copy_sqlite(live.engine, tmp_path / "no" / "such" / "folder.db")
 
 
 def test_a_backup_of_a_newer_version_is_refused(backup, tmp_path):
