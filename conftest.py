@@ -139,7 +139,6 @@ def postgres_server() -> Iterator[Callable[[str], str]]:
         POSTGRES_USER,
         *options,
     ]
-    subprocess.run(initdb, check=True, capture_output=True, cwd="/")  # noqa: S603 - our own
     # Its data dies with it: nothing need reach the disk.
     settings = ["listen_addresses=", f"unix_socket_directories={folder}", "fsync=off"]
     settings += ["full_page_writes=off", "max_connections=200"]
@@ -159,6 +158,7 @@ def postgres_server() -> Iterator[Callable[[str], str]]:
         return f"postgresql://{POSTGRES_USER}@/{name}?host={folder}"
 
     try:
+        subprocess.run(initdb, check=True, capture_output=True, cwd="/")  # noqa: S603 - our own
         with _server([*as_user, programs / "postgres", "-D", data, *words], folder / "log", ready):
             yield fresh
     finally:
