@@ -1,5 +1,6 @@
 """Batches from rows to the end: made, fed, reconciled, canceled, retried, removed."""
 
+import json
 import os
 import zipfile
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ from service.jobs.removal import delete_job, purge_job
 from service.jobs.store import new_id, reading, transaction
 from service.jobs.videos import NewContent, NewVideo, insert_video
 from service.storage import video_key
+from service.webhooks.delivery import claim_delivery
+from service.webhooks.fanout import relay_events
 
 MODEL = "kinetag-demo@1"
 
@@ -465,6 +468,35 @@ def test_a_full_disk_makes_members_wait_and_cancel_ends_them(core, limits, tmp_p
     feed_batches(core, limits)
     assert views.get_batch(core, batch_id).batch.status == "canceled"
     unpacker.close()
+
+
+def test_a_batchs_own_webhook_is_told_of_its_end_and_its_jobs_only_if_asked(
+    core, limits, add_video, run_job
+):
+    url = "https://receiver.example/hook"
+    batches = {
+        events: _make(
+            core,
+            [NewItem("a.mp4", ItemKind.VIDEO, video_id=add_video(name))],
+            webhook={"url": url, **({"events": list(events)} if events else {})},
+        )
+        for events, name in (((), b"aa"), (("batch.finished", "job.succeeded"), b"bb"))
+    }
+    feed_batches(core, limits)
+    run_job(num_chunks=1)
+    feed_batches(core, limits)
+    relay_events(core)
+    told = []
+    while found := claim_delivery(core, avoided_hosts=(), lease_seconds=60):
+        assert found.url == url
+        told.append((found.receiver, json.loads(found.body)))
+    of_batches = {receiver: body["data"] for receiver, body in told if "batch_" in receiver}
+    assert set(of_batches) == set(batches.values())
+    data = of_batches[batches[()]]
+    assert (data["status"], data["succeeded"], data["failed"]) == ("finished", 1, 0)
+    assert data["links"]["self"] == f"/v1/batches/{batches[()]}"
+    of_jobs = [body["type"] for receiver, body in told if "job_" in receiver]
+    assert of_jobs == ["job.succeeded"]
 
 
 class KilledError(BaseException):
