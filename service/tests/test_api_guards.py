@@ -1,11 +1,15 @@
+import sys
+
 import pytest
 from starlette.testclient import TestClient
 
-from service.api import problems
+from service.api import observing
 from service.api.guards import SAFE_HEADERS
 from service.api.problems import problem_response
 from service.errors import DatabaseUnavailable, ServiceError
 from service.main import create_app
+from service.settings import Settings
+from service.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -76,9 +80,7 @@ def test_allowed_origins_get_cors_headers(settings):
         )
 
 
-@pytest.mark.parametrize(
-    "path", ["/healthz", "/v1/jobs", "/nothing", "/v1/jobs/x", "/docs", "/redoc"]
-)
+@pytest.mark.parametrize("path", ["/healthz", "/v1/jobs", "/nothing", "/v1/jobs/x", "/redoc"])
 def test_every_answer_has_safe_headers(client, path):
     headers = client.get(path).headers
     assert {name: headers[name] for name in SAFE_HEADERS} == SAFE_HEADERS
@@ -89,7 +91,7 @@ def test_every_answer_has_safe_headers(client, path):
     ("method", "path", "status", "code"),
     [
         ("get", "/nothing", 404, "not_found"),
-        ("get", "/docs", 404, "not_found"),
+        ("get", "/redoc", 404, "not_found"),
         ("put", "/v1/jobs", 405, "method_not_allowed"),
         ("post", "/healthz", 405, "method_not_allowed"),
         ("get", "/v1/jobs?page_size=x", 422, "invalid_request"),
@@ -117,7 +119,9 @@ def test_an_outage_is_a_problem_that_says_when_to_come_back(client, monkeypatch)
 
 def test_a_bug_is_logged_and_a_problem_without_its_secrets(client, monkeypatch):
     logged = []
-    monkeypatch.setattr(problems._log, "error", lambda event, **fields: logged.append(fields))
+    monkeypatch.setattr(
+        observing._log, "exception", lambda event, **_: logged.append((event, sys.exception()))
+    )
 
     def bug(*_, **__):
         message = "secret detail"
@@ -127,7 +131,7 @@ def test_a_bug_is_logged_and_a_problem_without_its_secrets(client, monkeypatch):
     answer = client.get("/v1/jobs")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert "secret" not in answer.text
-    assert str(logged[0]["exc_info"]) == "secret detail"
+    assert [(event, str(error)) for event, error in logged] == [("internal_error", "secret detail")]
 
 
 def every_error():
@@ -150,3 +154,30 @@ def test_every_error_renders(kind):
 def test_codes_are_unique():
     codes = [kind.code for kind in every_error()]
     assert len(codes) == len(set(codes))
+
+
+def test_pages_of_allowed_origins_may_upload_by_tus(tmp_path):
+    settings = Settings(data_dir=tmp_path, allowed_origins="https://dash.example.com")
+    asks = {
+        "Origin": "https://dash.example.com",
+        "Access-Control-Request-Method": "PATCH",
+        "Access-Control-Request-Headers": "tus-resumable,upload-offset,content-type,authorization",
+    }
+    with TestClient(create_app(settings), base_url="http://localhost") as client:
+        answer = client.options("/v1/uploads/abc", headers=asks)
+        assert answer.status_code == 200, answer.text
+        assert "PATCH" in answer.headers["access-control-allow-methods"]
+        made = client.post(
+            "/v1/uploads",
+            headers={
+                "Origin": "https://dash.example.com",
+                "Tus-Resumable": "1.0.0",
+                "Upload-Length": "4",
+            },
+        )
+        exposed = made.headers["access-control-expose-headers"].lower()
+        assert {"location", "upload-offset", "upload-expires"} <= set(exposed.split(", "))
+        stranger = client.options(
+            "/v1/uploads/abc", headers={**asks, "Origin": "https://evil.example"}
+        )
+        assert stranger.status_code in {400, 403}
