@@ -15,6 +15,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
+from service.api import tus_requests
 from service.api.access import AdmissionWatch, Gate
 from service.api.deps import ApiContext
 from service.api.guards import CallerGuard, SafeHeaders
@@ -67,6 +68,28 @@ NO_TELEMETRY: TelemetryConfig = {
 }
 """FastAPI's own spans carry queries and messages of errors; ours (service.tracing) do not."""
 
+CORS_METHODS = ("GET", "POST", "DELETE")
+CORS_REQUEST_HEADERS = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-None-Match",
+    "If-Range",
+    "Last-Event-ID",
+    "Prefer",
+    "Range",
+    "X-API-Key",
+)
+CORS_EXPOSED_HEADERS = (
+    "Accept-Ranges",
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+)
 BACKLOG = 128
 GRACE_SECONDS = 5
 """For answers under way when the process is to end."""
@@ -112,15 +135,9 @@ def create_app(settings: Settings, stopping: threading.Event | None = None) -> F
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.allowed_origins),
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=[
-                "Authorization",
-                "Content-Type",
-                "Idempotency-Key",
-                "Prefer",
-                "X-API-Key",
-            ],
-            expose_headers=["Location", "RateLimit", "RateLimit-Policy", "Retry-After"],
+            allow_methods=[*CORS_METHODS, *tus_requests.CORS_METHODS],
+            allow_headers=[*CORS_REQUEST_HEADERS, *tus_requests.CORS_REQUEST_HEADERS],
+            expose_headers=[*CORS_EXPOSED_HEADERS, *tus_requests.CORS_EXPOSED_HEADERS],
         )
     app.add_middleware(
         CallerGuard,

@@ -44,7 +44,7 @@ def _written(value: object) -> object:
     # Pydantic would take a number, also a written one, for seconds since 1970.
     if not isinstance(value, str) or "-" not in value.removeprefix("-"):
         message = "is text like 2026-03-01T09:00:00+01:00"
-        raise ValueError(message)  # noqa: TRY004 - pydantic catches no TypeError
+        raise ValueError(message)
     return value
 
 

@@ -123,7 +123,7 @@ async def _receive(
         context.settings.temporary_folder,
         request.headers.get("content-type", ""),
         announced,
-        upload_limits(context),
+        await run_in_threadpool(upload_limits, context),
     )
     async with receiver:
         upload = await receiver.receive(stream)

@@ -256,7 +256,7 @@ def insert_job(
         # Nobody deletes it before the job that needs it is there.
         held = select(VideoRecord.id).where(VideoRecord.id == request.video)
         session.execute(held.with_for_update(read=True, key_share=True))
-        video = visible_video(session, request.video)
+        video = visible_video(session, request.video, hold=True)
     job = job_record(tenant_id, request, video, now)
     session.add(job)
     session.flush()

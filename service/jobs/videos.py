@@ -127,13 +127,16 @@ def video_record(tenant_id: str, new: NewVideo, now: datetime) -> VideoRecord:
     )
 
 
-def visible_video(session: Session, video_id: str) -> VideoRecord:
+def visible_video(session: Session, video_id: str, *, hold: bool = False) -> VideoRecord:
     """Return a video; on a bound session only its tenant's.
+
+    With ``hold`` nobody deletes its row until the transaction ends.
 
     Raises:
         VideoNotFound: there is none.
     """
-    video = session.get(VideoRecord, video_id)
+    lock = {"read": True} if hold else None
+    video = session.get(VideoRecord, video_id, with_for_update=lock)
     if video is None:
         message = f"There is no video {video_id}; it may have been deleted, or its time is over."
         raise VideoNotFound(message)

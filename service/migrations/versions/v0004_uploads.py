@@ -34,7 +34,9 @@ def upgrade() -> None:
             "offset_bytes >= 0 AND offset_bytes <= length_bytes", name=op.f("ck_uploads_offset")
         ),
         sa.CheckConstraint("length_bytes >= 1", name=op.f("ck_uploads_length")),
-        sa.CheckConstraint("(lock_token IS NULL) = (lock_until IS NULL)", name=op.f("ck_uploads_lock")),
+        sa.CheckConstraint(
+            "(lock_token IS NULL) = (lock_until IS NULL)", name=op.f("ck_uploads_lock")
+        ),
         sa.CheckConstraint(
             "completed_at IS NULL OR offset_bytes = length_bytes", name=op.f("ck_uploads_completed")
         ),
