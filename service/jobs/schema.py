@@ -81,7 +81,7 @@ def copy_before_upgrade(engine: Engine, revision: str) -> Path:
     database = Path(str(engine.url.database))
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     copy = database.parent / COPIES_FOLDER / f"{database.stem}-{revision}-{moment}.db"
-    copy.parent.mkdir(exist_ok=True)
+    copy.parent.mkdir(mode=0o700, exist_ok=True)
     copy.unlink(missing_ok=True)
     copy_sqlite(engine, copy)
     _log.info("database_copied", revision=revision, copy=str(copy))

@@ -189,7 +189,8 @@ def _require_empty(target: Path, data_folder: Path) -> None:
     if target.resolve().is_relative_to(data_folder.resolve()):
         message = f"{target} is inside the data folder; give a folder elsewhere."
         raise ConfigurationError(message)
-    target.mkdir(parents=True, exist_ok=True)
+    # It holds videos, and the secrets that webhooks are signed with.
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(target.iterdir()):
         message = f"{target} is not empty; give a folder that is empty or does not exist."
         raise ConfigurationError(message)

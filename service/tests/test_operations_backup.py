@@ -81,6 +81,7 @@ def test_a_backup_becomes_the_same_service_elsewhere(live, settings, tmp_path, o
     (settings.data_dir / "run").mkdir()
     (settings.data_dir / "run" / "secret").write_text("not kept")
     manifest = back_up(settings, tmp_path / "backup", options)
+    assert (tmp_path / "backup").stat().st_mode & 0o777 == 0o700
     assert check(tmp_path / "backup") == manifest
     other = settings.model_copy(update={"data_dir": tmp_path / "other"})
     restore(tmp_path / "backup", other.data_dir)
