@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 HOOKS = HERE / "fuzz" / "hooks.py"
 LEAST_CASES = 5000
 EXAMPLES = 100
-STREAMS = r"/events$"  # they end with their job only; api_tests/test_job_events.py reads them
+STREAMS = r"/events$"  # they end with their job only; api_tests/test_events_over_http.py reads them
 # A request may be refused for what no schema can say: an id that is gone, a host that is away.
 EXCLUDED_CHECKS = "positive_data_acceptance"
 

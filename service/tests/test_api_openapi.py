@@ -1,5 +1,7 @@
 """What the interface says of itself holds for every address."""
 
+from pathlib import Path
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -7,6 +9,7 @@ from service.api.problems import PROBLEM_TYPE
 from service.main import create_app
 from service.settings import Settings
 
+OVERVIEW = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch"}
 
 
@@ -55,3 +58,9 @@ def test_allow_names_all_methods_of_an_address(tmp_path):
         assert set(answer.headers["allow"].split(", ")) >= {"GET", "DELETE"}
         assert answer.json()["code"] == "method_not_allowed"
         assert client.put("/v1/jobs").headers["allow"] == "GET, POST"
+
+
+def test_every_address_stands_in_the_overview(document):
+    text = OVERVIEW.read_text()
+    for path in document["paths"]:
+        assert f"{path}`" in text, path

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -184,7 +185,7 @@ def _changed(table: str, **table_options: bool) -> Iterator[BatchOperations]:
             batch.create_check_constraint(op.f(name), condition)
 
 
-def _filled(name: str, kind: sa.types.TypeEngine[object], value: object) -> sa.Column[object]:
+def _filled(name: str, kind: sa.types.TypeEngine[Any], value: object) -> sa.Column[Any]:
     """Return a column that rows from before have this value in."""
     default = sa.text(f"'{value}'") if isinstance(value, str) else value
     return sa.Column(name, kind, nullable=False, server_default=default)  # type: ignore[arg-type]
