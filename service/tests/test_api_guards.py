@@ -9,7 +9,6 @@ from service.api.problems import problem_response
 from service.errors import DatabaseUnavailable, ServiceError
 from service.main import create_app
 from service.settings import Settings
-from service.settings import Settings
 
 
 @pytest.mark.parametrize(

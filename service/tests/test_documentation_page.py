@@ -105,7 +105,7 @@ def test_whatever_the_document_holds_is_escaped():
 
 def test_the_committed_description_is_the_present_one():
     assert COMMITTED.read_text() == openapi_text(), (
-        "the interface changed; write it down with: python -m service.operations.openapi docs/openapi.json"
+        "the interface changed: python -m service.operations.openapi docs/openapi.json"
     )
 
 
