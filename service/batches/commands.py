@@ -25,13 +25,19 @@ from service.batches.states import (
     ItemKind,
     ItemStatus,
 )
-from service.errors import BatchNotFound, IdempotencyConflict, InvalidRequest, InvalidTransition
+from service.errors import (
+    BatchNotFound,
+    DatabaseUnavailable,
+    IdempotencyConflict,
+    InvalidRequest,
+    InvalidTransition,
+)
 from service.jobs import lifecycle
 from service.jobs.commands import JobCore
 from service.jobs.records import JobRecord, VideoRecord
 from service.jobs.states import ENDED, JobQueue
 from service.jobs.store import new_id, reading, transaction
-from service.jobs.videos import NewVideo, insert_video
+from service.jobs.videos import NewVideo, insert_video, may_be_known
 
 MAX_ITEMS = 100_000
 INSERT_ROWS = 5000
@@ -137,6 +143,11 @@ def create_batch(core: JobCore, new: NewBatch) -> tuple[str, bool]:
             if known is None:
                 raise
             return known, False
+    except DatabaseUnavailable:
+        content = new.archive.content if new.archive is not None else None
+        used = content is not None and may_be_known(core.engine, content)
+        raise
+    else:
         return batch_id, True
     finally:
         if not used and new.archive is not None and new.archive.content is not None:

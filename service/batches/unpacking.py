@@ -27,11 +27,17 @@ from service.batches.making import end_with, fail_item, find_result, open_item
 from service.batches.records import BatchItemRecord, BatchRecord
 from service.batches.states import BatchSource, BatchStatus, ItemKind, ItemStatus
 from service.batches.zips import Unpacked, open_archive, unpack
-from service.errors import BytesQuotaExceeded, OutageError, ServiceError, StorageFull
+from service.errors import (
+    BytesQuotaExceeded,
+    DatabaseUnavailable,
+    OutageError,
+    ServiceError,
+    StorageFull,
+)
 from service.ingest.names import display_name
 from service.jobs.commands import JobCore
 from service.jobs.store import new_id, reading, transaction
-from service.jobs.videos import NewContent, NewVideo
+from service.jobs.videos import NewContent, NewVideo, may_be_known
 from service.storage import mapped_storage_errors, video_key
 
 LEASE_SECONDS = 120.0
@@ -135,6 +141,9 @@ class Unpacker:
         used = False
         try:
             used = self._commit(core, member, video_id, content)
+        except DatabaseUnavailable:
+            used = may_be_known(core.engine, content)
+            raise
         finally:
             if not used:
                 core.blobs.delete(content.blob_key)

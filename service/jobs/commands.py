@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from service.accounts.limits import Quotas
 from service.batches.records import BatchItemRecord
 from service.errors import (
+    DatabaseUnavailable,
     IdempotencyConflict,
     InvalidTransition,
     JobNotFound,
@@ -38,6 +39,7 @@ from service.jobs.videos import (
     NewContent,
     NewVideo,
     insert_video,
+    may_be_known,
     visible_video,
 )
 from service.settings import Settings
@@ -202,6 +204,10 @@ def create_job(
             if view is None:
                 raise
             return view, False
+    except DatabaseUnavailable:
+        used = request.content is not None and may_be_known(core.engine, request.content)
+        raise
+    else:
         return view, True
     finally:
         if request.content is not None and not used:

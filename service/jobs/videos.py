@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import exists, select
+from sqlalchemy import Engine, exists, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from service.errors import VideoNotFound
+from service.errors import DatabaseUnavailable, VideoNotFound
 from service.jobs.records import ContentRecord, VideoRecord
-from service.jobs.store import new_id
+from service.jobs.store import new_id, reading
 from service.jobs.tenancy import ALL_TENANTS
 
 
@@ -88,6 +88,22 @@ def store_content(session: Session, content: NewContent, now: datetime) -> Store
         else:
             return StoredContent(content.blob_key, used=True)
     return StoredContent(known.blob_key, used=known.blob_key == content.blob_key)
+
+
+def may_be_known(engine: Engine, content: NewContent) -> bool:
+    """Return whether rows may have a blob although the database did not confirm their commit.
+
+    A blob that stays without a row is swept after a day; a row without its blob could not be
+    mended, and later uploads of the same bytes would share it.
+    """
+    if engine.dialect.name == "postgresql":
+        return True  # the server may still be at it
+    try:
+        with reading(engine) as session:
+            known = exists().where(ContentRecord.blob_key == content.blob_key)
+            return bool(session.scalar(select(known)))
+    except DatabaseUnavailable:
+        return True
 
 
 def insert_video(
