@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from models.errors import InputError
 from service.jobs import pace
 from service.jobs.records import EventRecord, JobRecord, TaskRecord, VideoRecord
 from service.jobs.states import (
@@ -42,6 +43,9 @@ LAST_TURN = 2
 TOLD_EVENTS = frozenset(f"job.{status}" for status in ENDED)
 
 OPEN_TASKS = (TaskStatus.READY, TaskStatus.LEASED)
+
+ABOUT_THE_VIDEO = frozenset(error.code for error in InputError.__subclasses__())
+"""Codes of failures that any other job would have with the same video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +239,11 @@ def note_facts(session: Session, job: JobRecord, facts: Mapping[str, Any]) -> Vi
     video.status = VideoStatus.READY
     video.error_code = video.error_message = None
     return video
+
+
+def is_about_video(kind: TaskKind, failure: JobFailure) -> bool:
+    """Return whether a task's failure says that its video cannot be had or is none."""
+    return kind == TaskKind.FETCH or (kind == TaskKind.PLAN and failure.code in ABOUT_THE_VIDEO)
 
 
 def refuse_video(session: Session, job: JobRecord, failure: JobFailure) -> None:

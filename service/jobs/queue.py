@@ -320,8 +320,11 @@ class TaskQueue:
             elif job.cancel_requested:
                 lifecycle.settle_job(session, job, now)
             else:
+                failure = JobFailure(code, message)
                 lifecycle.move_task(task, TaskEvent.FAILED)
-                lifecycle.end_job(session, job, JobEvent.FAILED, now, JobFailure(code, message))
+                lifecycle.end_job(session, job, JobEvent.FAILED, now, failure)
+                if lifecycle.is_about_video(TaskKind(task.kind), failure):
+                    lifecycle.refuse_video(session, job, failure)
 
     def release(self, task_id: str, token: int) -> None:
         """Give a task back without spending an attempt: the worker is draining.

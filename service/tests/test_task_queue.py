@@ -267,6 +267,19 @@ def test_a_final_failure_ends_the_other_tasks(core, queue, add_job):
     assert claim(queue) is None
 
 
+@pytest.mark.parametrize(
+    ("code", "status"), [("no_video_stream", "failed"), ("weights_missing", "pending")]
+)
+def test_a_video_that_cannot_be_used_says_so_whoever_looked_first(
+    core, queue, add_job, code, status
+):
+    job_id = add_job()
+    task = claim(queue)
+    queue.fail(task.id, task.token, code=code, message="Why.", retryable=False)
+    video = get_job(core, job_id).video
+    assert (video.status, video.error_code) == (status, code if status == "failed" else None)
+
+
 def test_a_full_disk_spends_no_attempt(core, queue, clock, add_job):
     job_id = add_job()
     for _ in range(2 * MAX_ATTEMPTS):
