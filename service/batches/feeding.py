@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import delete, exists, func, or_, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from service.batches.commands import lock_batch, stop_items, unfinished_items
@@ -23,7 +23,7 @@ from service.batches.states import BATCH_ENDED, BatchStatus, ItemKind, ItemStatu
 from service.errors import OutageError
 from service.jobs.commands import JobCore
 from service.jobs.records import EventRecord, JobRecord, TenantRecord, VideoRecord
-from service.jobs.removal import drop_video_row
+from service.jobs.removal import Rubbish, drop_unwanted_video, throw_away
 from service.jobs.states import ENDED, JobKind, JobStatus
 from service.jobs.store import reading, transaction
 from service.settings import Settings
@@ -335,21 +335,11 @@ def _remove(core: JobCore, batch_id: str) -> bool:
             )
             reference = batch.source_ref or {}
             session.delete(batch)
+            session.flush()
+            # An archive that came with its batch is of no use without it, and nobody else's.
+            owned = reference.get("video_id") if reference.get("owned") else None
+            rubbish = drop_unwanted_video(session, owned) if owned is not None else Rubbish()
         break
-    _drop_archive(core, reference.get("video_id") if reference.get("owned") else None)
+    throw_away(core, rubbish)
     _log.info("batch_removed", batch_id=batch_id)
     return True
-
-
-def _drop_archive(core: JobCore, video_id: str | None) -> None:
-    """Remove an archive that came with its batch, and is of no use without it."""
-    if video_id is None:
-        return
-    with transaction(core.engine) as session:
-        video = session.get(VideoRecord, video_id, with_for_update=True)
-        used = session.scalar(select(exists().where(JobRecord.video_id == video_id)))
-        if video is None or video.kept or used:
-            return
-        rubbish = drop_video_row(session, video)
-    for key in rubbish.blobs:
-        core.blobs.delete(key)

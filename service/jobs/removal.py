@@ -64,7 +64,7 @@ def purge_job(core: JobCore, job_id: str) -> bool:
         video_id = job.video_id
         session.delete(job)
         session.flush()
-        rubbish = _drop_video(session, video_id)
+        rubbish = drop_unwanted_video(session, video_id)
     throw_away(core, rubbish)
     return True
 
@@ -77,7 +77,7 @@ class Rubbish:
     features_of: str | None = None
 
 
-def _drop_video(session: Session, video_id: str) -> Rubbish:
+def drop_unwanted_video(session: Session, video_id: str) -> Rubbish:
     """Delete a video's row unless it is kept or a job has it; return what goes with it."""
     video = session.get(VideoRecord, video_id, with_for_update=True)
     if video is None or video.kept:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from service.accounts.limits import Quotas
-from service.batches import commands, unpacking, views
+from service.batches import commands, feeding, unpacking, views
 from service.batches.commands import NewBatch, NewItem
 from service.batches.feeding import FeedLimits, feed_batches
 from service.batches.records import BatchItemRecord, BatchRecord
@@ -25,7 +25,13 @@ from service.errors import (
     StorageFull,
 )
 from service.jobs.commands import get_result, request_cancel
-from service.jobs.records import EventRecord, JobRecord, TenantRecord, VideoRecord
+from service.jobs.records import (
+    ContentRecord,
+    EventRecord,
+    JobRecord,
+    TenantRecord,
+    VideoRecord,
+)
 from service.jobs.removal import delete_job, purge_job
 from service.jobs.store import new_id, reading, transaction
 from service.jobs.videos import NewContent, NewVideo, insert_video
@@ -430,6 +436,24 @@ def test_an_archive_becomes_videos_one_by_one(core, limits, tmp_path, add_archiv
     commands.delete_batch(core, batch_id)
     feed_batches(core, limits)
     assert video_key(archive_id) not in [key for key, _ in core.blobs.keys("videos")]
+
+
+def test_an_archive_goes_in_the_transaction_that_removes_its_batch(
+    core, limits, add_archive, monkeypatch
+):
+    reference = {"video_id": add_archive(("a.mp4", _mp4(b"a"))), "owned": True}
+    batch_id = _make(core, (), source=BatchSource.ARCHIVE, source_ref=reference)
+    commands.delete_batch(core, batch_id)
+
+    def killed(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(feeding, "throw_away", killed)
+    with pytest.raises(KeyboardInterrupt):
+        feed_batches(core, limits)
+    with reading(core.engine) as session:
+        for table in (BatchRecord, VideoRecord, ContentRecord):
+            assert session.scalar(select(func.count()).select_from(table)) == 0, table
 
 
 def test_a_member_whose_unpacker_died_is_taken_again(core, limits, tmp_path, add_archive):
