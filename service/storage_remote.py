@@ -6,6 +6,7 @@ SHA-256, which S3 verifies before it answers (other storages verify their own ch
 """
 
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,8 +57,8 @@ class RemoteBlobStore:
     """Blobs in an object storage.
 
     A file is downloaded for whoever needs it as a file, and kept until another one is needed or
-    `rest` is called: consecutive tasks on a video fetch it once. One process's threads do not
-    share a store's `open_local`.
+    `rest` is called: consecutive tasks on a video fetch it once. Safe from any thread; two that
+    need different files at a time each have one.
 
     Args:
         store: of obstore; its prefix, if any, is part of it.
@@ -68,6 +69,7 @@ class RemoteBlobStore:
         self._store = store
         self._folder = temporary_folder
         self._copy: _LocalCopy | None = None
+        self._lock = threading.Lock()
 
     def put_file(self, key: str, source: Path) -> None:
         """Upload, in parts when large; compare the size; remove the source."""
@@ -111,21 +113,20 @@ class RemoteBlobStore:
     @contextmanager
     def open_local(self, key: str) -> Iterator[Path]:
         """Download the blob unless it is the last one that was; yield the copy."""
-        copy = self._copy
-        if copy is None or copy.key != checked_key(key):
+        copy = self._kept(checked_key(key))
+        if copy is None:
             self.rest()
-            copy = _LocalCopy(key, self._download(key))
-            self._copy = copy
-        copy.readers += 1
+            copy = self._keep(_LocalCopy(key, self._download(key), readers=1))
         try:
             yield copy.path
         finally:
-            copy.readers -= 1
+            self._let_go(copy)
 
     def delete(self, key: str) -> None:
         """Delete the object."""
         checked_key(key)
-        if self._copy is not None and self._copy.key == key:
+        copy = self._copy
+        if copy is not None and copy.key == key:
             self.rest()
         try:
             with mapped_storage_errors():
@@ -143,9 +144,32 @@ class RemoteBlobStore:
 
     def rest(self) -> None:
         """Remove the copy that was kept, unless somebody reads it."""
-        if self._copy is not None and self._copy.readers == 0:
-            self._copy.path.unlink(missing_ok=True)
-            self._copy = None
+        with self._lock:
+            if self._copy is not None and self._copy.readers == 0:
+                self._copy.path.unlink(missing_ok=True)
+                self._copy = None
+
+    def _kept(self, key: str) -> _LocalCopy | None:
+        with self._lock:
+            copy = self._copy
+            if copy is None or copy.key != key:
+                return None
+            copy.readers += 1
+            return copy
+
+    def _keep(self, copy: _LocalCopy) -> _LocalCopy:
+        with self._lock:
+            before, self._copy = self._copy, copy
+            if before is not None and before.readers == 0:
+                before.path.unlink(missing_ok=True)
+        return copy
+
+    def _let_go(self, copy: _LocalCopy) -> None:
+        with self._lock:
+            copy.readers -= 1
+            # One that another has taken the place of is nobody's any more.
+            if copy.readers == 0 and copy is not self._copy:
+                copy.path.unlink(missing_ok=True)
 
     def _create(self, key: str, content: bytes) -> None:
         try:

@@ -48,7 +48,9 @@ MAX_WORKERS = 64
 """Per host; more of them would only wait for the one database file."""
 
 RELAY_SECONDS = 0.5
-UPLOADS_SECONDS = 60.0
+LIBRARY_SECONDS = 60.0
+"""A turn deletes a hundred videos at most: an hour between two would not keep up with uploads."""
+
 HOUSEKEEPING_SECONDS = 3600.0
 COUNT_SECONDS = 60.0
 
@@ -240,8 +242,8 @@ def build_sweeper(settings: Settings) -> Sweeper:
         Duty("retention", settings.sweep_seconds, lambda: _purge_expired(core, queue, settings)),
         Duty("counts", COUNT_SECONDS, lambda: sum_up(core.engine)),
         Duty("orphans", HOUSEKEEPING_SECONDS, lambda: sweep_orphans(core)),
-        Duty("uploads", UPLOADS_SECONDS, lambda: sweep_uploads(UploadDesk.of(core, settings))),
-        Duty("videos", HOUSEKEEPING_SECONDS, lambda: sweep_videos(core, settings.retention_days)),
+        Duty("uploads", LIBRARY_SECONDS, lambda: sweep_uploads(UploadDesk.of(core, settings))),
+        Duty("videos", LIBRARY_SECONDS, lambda: sweep_videos(core, settings.retention_days)),
         Duty(
             "temporaries",
             HOUSEKEEPING_SECONDS,

@@ -4,12 +4,13 @@ import time
 
 import httpx2
 import pytest
+from obstore.store import MemoryStore
 from starlette.testclient import TestClient
 
 from service.errors import ConfigurationError, StorageFull, StorageUnavailable
 from service.main import create_app
 from service.storage import LocalBlobStore, mapped_storage_errors, store_activations
-from service.storage_remote import PART_BYTES, open_remote
+from service.storage_remote import PART_BYTES, RemoteBlobStore, open_remote
 
 
 @pytest.fixture
@@ -59,6 +60,21 @@ def test_deleting_is_idempotent(blobs):
     blobs.delete("results/j/a")
     blobs.delete("results/j/a")
     assert list(blobs.keys("results")) == []
+
+
+def test_readers_of_different_files_each_have_theirs_and_leave_none(tmp_path):
+    blobs = RemoteBlobStore(MemoryStore(), tmp_path / "tmp")
+    for key in ("videos/a", "videos/b"):
+        blobs.put_file(key, source(tmp_path, key.encode()))
+    with blobs.open_local("videos/a") as first:
+        with blobs.open_local("videos/b") as second:
+            assert second.read_bytes() == b"videos/b"
+            with blobs.open_local("videos/a") as again:
+                assert again.read_bytes() == b"videos/a"
+            blobs.rest()
+        assert first.read_bytes() == b"videos/a"
+    blobs.rest()
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_what_is_missing_is_said(blobs):
