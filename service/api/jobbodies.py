@@ -54,6 +54,7 @@ Word = Annotated[
     StringConstraints(min_length=1, max_length=NAME_LENGTH),
     AfterValidator(_printable),
 ]
+Id = Annotated[str, StringConstraints(max_length=ID_LENGTH), AfterValidator(_printable)]
 Reference = Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL_CHARACTERS)]
 
 WEBHOOK_FORMS = ("webhook-url", "webhook-object")
@@ -121,9 +122,7 @@ class JobWish(BaseModel):
 class JobRequest(JobWish):
     """A job for a video that is there, at a URL, or on the server: one of the three."""
 
-    video_id: Annotated[str, StringConstraints(max_length=ID_LENGTH)] | None = Field(
-        None, description="Of a video that is there."
-    )
+    video_id: Id | None = Field(None, description="Of a video that is there.")
     url: Reference | None = Field(
         None, description="http or https, without a login; fetched once, soon."
     )
@@ -157,10 +156,8 @@ class JobQuery(BaseModel):
     tag: Word | None = None
     camera: Word | None = None
     queue: JobQueue | None = None
-    video_id: Annotated[str, StringConstraints(max_length=ID_LENGTH)] | None = None
-    batch: Annotated[str, StringConstraints(max_length=ID_LENGTH)] | None = Field(
-        None, description="Id of a batch."
-    )
+    video_id: Id | None = None
+    batch: Id | None = Field(None, description="Id of a batch.")
     created_after: Moment | None = Field(None, description="Exclusive, with time zone.")
     created_before: Moment | None = Field(None, description="Exclusive, with time zone.")
     page_size: int = Field(DEFAULT_PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE)

@@ -8,6 +8,9 @@ after a crash between the two, whoever looks at the upload next makes up for the
 
 import hashlib
 import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,7 +19,14 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.accounts.quotas import hold_quota_bytes
-from service.errors import OffsetConflict, StorageFull, UploadExpired, UploadLocked, UploadNotFound
+from service.errors import (
+    OffsetConflict,
+    OutageError,
+    StorageFull,
+    UploadExpired,
+    UploadLocked,
+    UploadNotFound,
+)
 from service.ingest.files import LOCKED_MESSAGE, begin_file
 from service.ingest.records import UploadRecord
 from service.ingest.tus import Metadata
@@ -284,15 +294,38 @@ def settle_upload(desk: UploadDesk, upload_id: str) -> UploadView:
         view = _view(desk, lock.upload)
         if not view.unsettled:
             return view
-        sha256 = _stored_sha256(desk, lock.upload)
-        if sha256 is None:
-            begin_file(desk.path(upload_id))
-            free_lock(desk, lock, 0)
-        else:
-            complete_upload(desk, lock, sha256)
+        # Hashing and storing may take minutes.
+        with _renewed(desk, lock):
+            sha256 = _stored_sha256(desk, lock.upload)
+            if sha256 is None:
+                begin_file(desk.path(upload_id))
+                free_lock(desk, lock, 0)
+            else:
+                complete_upload(desk, lock, sha256)
     finally:
         free_lock(desk, lock, None)
     return look_at_upload(desk, upload_id)
+
+
+@contextmanager
+def _renewed(desk: UploadDesk, lock: UploadLock) -> Iterator[None]:
+    """Keep a lock from running out until the block ends."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(LOCK_SECONDS / 5):
+            try:
+                keep_lock(desk, lock, None)
+            except (UploadLocked, OutageError):
+                continue  # given back, or lost: the last step asks for it itself
+
+    thread = threading.Thread(target=renew, name=f"lock {lock.upload.id}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def hash_file(path: Path) -> "hashlib._Hash":

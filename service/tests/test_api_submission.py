@@ -111,6 +111,7 @@ def test_a_form_says_the_same(client):
         ({"url": URL, "color": 1}, 422, "invalid_request", "color"),
         ({"video_id": "vid_" + "0" * 26}, 404, "video_not_found", "video"),
         ({"video_id": "../x"}, 404, "video_not_found", "video"),
+        ({"video_id": "vid_\0"}, 422, "invalid_request", "video_id"),
         ({"url": "http://127.0.0.1/a.mp4"}, 422, "url_refused", ""),
         ({"url": "file:///etc/passwd"}, 422, "url_refused", ""),
         ({"path": "/etc/passwd"}, 422, "path_refused", ""),

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import time
 
 import pytest
 from sqlalchemy import select
@@ -133,6 +134,24 @@ def test_whatever_a_crash_cuts_off_is_made_up_for(desk, crash):
     assert video.sha256 == hashlib.sha256(b"0123456789").hexdigest()
     assert desk.core.blobs.get_bytes(video.blob_key) == b"0123456789"
     assert list(desk.folder.iterdir()) == []
+
+
+def test_who_makes_up_for_a_crash_keeps_the_lock_however_long_it_takes(desk, clock, monkeypatch):
+    upload_id = begin(desk)
+    write(desk, upload_id, b"0123456789")
+    monkeypatch.setattr(uploads, "LOCK_SECONDS", 0.5)
+    hash_file = uploads.hash_file
+
+    def slow(path):
+        for _ in range(2):
+            clock.advance(0.4)
+            time.sleep(0.3)
+            with pytest.raises(UploadLocked):
+                uploads.lock_upload(desk, upload_id)
+        return hash_file(path)
+
+    monkeypatch.setattr(uploads, "hash_file", slow)
+    assert uploads.settle_upload(desk, upload_id).upload.completed_at is not None
 
 
 def test_an_old_file_is_young_when_it_becomes_a_blob(desk):
