@@ -153,11 +153,13 @@ class TaskQueue:
             job, task = held(session, task_id, token)
             stored = None
             video = session.get_one(VideoRecord, job.video_id, with_for_update=True)
-            if content is not None:
+            if content is not None and video.blob_key is None:
                 stored = store_content(session, content, now)
-                if video.blob_key is None:
-                    video.sha256, video.size_bytes = content.sha256, content.size_bytes
-                    video.blob_key = stored.blob_key
+                video.sha256, video.size_bytes = content.sha256, content.size_bytes
+                video.blob_key = stored.blob_key
+            elif content is not None:
+                # Another job of the video was quicker; the URL may give other bytes by now.
+                stored = StoredContent(str(video.blob_key), used=False)
             _finish(task)
             lifecycle.update_progress(session, job, now)
             if job.cancel_requested:

@@ -2,11 +2,13 @@ import pytest
 from sqlalchemy import select
 
 from service.errors import LeaseLost
-from service.jobs.commands import get_job, get_result, request_cancel
+from service.jobs.commands import NewJob, create_job, get_job, get_result, request_cancel
 from service.jobs.lifecycle import Plan
 from service.jobs.queue import MAX_ATTEMPTS, TaskQueue, retry_wait_seconds
-from service.jobs.records import EventRecord, ResultRecord, TaskRecord
+from service.jobs.records import ContentRecord, EventRecord, ResultRecord, TaskRecord
+from service.jobs.states import TaskKind
 from service.jobs.store import reading
+from service.jobs.videos import NewContent, NewVideo, StoredContent
 
 LEASE = 60.0
 
@@ -248,6 +250,24 @@ def test_a_retryable_failure_waits_and_is_tried_again(core, queue, clock, add_jo
         "out_of_memory",
         "No memory.",
     )
+
+
+def test_bytes_that_came_second_for_a_url_are_stored_for_nobody(core, queue):
+    request = NewJob(NewVideo("v", source="url", source_ref="https://example.com/v.mp4"), "m@1")
+    first = create_job(core, request)[0]
+    create_job(core, NewJob(first.video.id, "m@1"))
+    fetches = [
+        queue.claim(owner="w", lease_seconds=LEASE, kinds=(TaskKind.FETCH,)) for _ in range(2)
+    ]
+    stored = [
+        queue.complete_fetch(
+            task.id, task.token, content=NewContent(digit * 64, 1, f"videos/{digit}")
+        )
+        for task, digit in zip(fetches, "ab", strict=True)
+    ]
+    assert stored == [StoredContent("videos/a", used=True), StoredContent("videos/a", used=False)]
+    with reading(core.engine) as session:
+        assert list(session.execute(select(ContentRecord.blob_key)).scalars()) == ["videos/a"]
 
 
 def test_a_final_failure_ends_the_other_tasks(core, queue, add_job):
