@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,6 @@ ArrayName = Literal[
     "window_scores",
     "seconds",
 ]
-ARRAY_NAMES: tuple[ArrayName, ...] = get_args(ArrayName)
 PER_CLASS = frozenset({"localization", "scoring", "video_scores", "window_scores"})
 PLOT_DIGITS = 6
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models.exports import selected, stamped
@@ -17,6 +17,7 @@ from service.batches.commands import visible_batch
 from service.batches.records import BatchItemRecord, BatchRecord
 from service.batches.states import ITEM_ENDED, UNFINISHED_ITEMS, BatchStatus, ItemStatus
 from service.errors import InvalidRequest
+from service.jobs import paging
 from service.jobs.commands import JobCore
 from service.jobs.records import JobRecord, ResultRecord
 from service.jobs.store import reading
@@ -25,8 +26,6 @@ RATE_ITEMS = 50
 """The time left comes from as many items as ended last: queues and models change over a night."""
 
 RESULT_ROWS = 200
-EARLIEST_YEAR, LATEST_YEAR = 2000, 9000
-"""Of a token of ours; beyond them a moment may have no equal in UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +95,8 @@ def list_batches(core: JobCore, *, page_size: int, page_token: str | None) -> Ba
         .limit(page_size + 1)
     )
     if page_token is not None:
-        moment, last_id = _read_batch_token(page_token)
         statement = statement.where(
-            or_(
-                BatchRecord.created_at < moment,
-                and_(BatchRecord.created_at == moment, BatchRecord.id < last_id),
-            )
+            paging.behind(page_token, BatchRecord.created_at, BatchRecord.id)
         )
     with reading(core.engine) as session:
         batches = list(session.execute(statement).scalars())
@@ -110,7 +105,7 @@ def list_batches(core: JobCore, *, page_size: int, page_token: str | None) -> Ba
     token = None
     if len(batches) > page_size:
         last = batches[page_size - 1]
-        token = _token(f"{last.created_at.isoformat()}|{last.id}")
+        token = paging.page_token(last.created_at, last.id)
     return BatchPage(views, token)
 
 
@@ -316,15 +311,3 @@ def _read_position(token: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):  # noqa: PLR2004 - of an integer
         raise _foreign_token()
     return int(text)
-
-
-def _read_batch_token(token: str) -> tuple[datetime, str]:
-    moment, _, batch_id = _untoken(token).partition("|")
-    try:
-        created_at = datetime.fromisoformat(moment)
-    except ValueError as error:
-        raise _foreign_token() from error
-    known = created_at.tzinfo is not None and EARLIEST_YEAR <= created_at.year <= LATEST_YEAR
-    if not (known and batch_id.isascii() and batch_id.isprintable()):
-        raise _foreign_token()
-    return created_at, batch_id

@@ -97,6 +97,23 @@ def test_more_events_than_fit_in_one_turn(core, add_job, run_job, add_webhook, m
     assert relay_events(core) == 5
 
 
+def test_a_transaction_makes_so_many_deliveries_and_leaves_the_rest_to_the_next(
+    core, add_job, run_job, add_webhook, deliveries, monkeypatch
+):
+    monkeypatch.setattr(fanout, "DELIVERIES_PER_TURN", 4)
+    relay_some, turns = fanout._relay_some, []
+    monkeypatch.setattr(
+        fanout, "_relay_some", lambda core: turns.append(relay_some(core)) or turns[-1]
+    )
+    add_webhook(events=ALL)
+    for _ in range(5):
+        add_job()
+    run_job()
+    assert relay_events(core) == 5
+    assert turns == [2, 2, 1]
+    assert len(deliveries()) == 5 * 3
+
+
 def test_a_job_s_own_webhook_is_told_too(core, add_job, run_job, deliveries):
     wish = {"url": URL, "events": ["segment.detected"], "labels": ["walk"], "secret": "whsec_x"}
     job_id = add_job(webhook=wish)

@@ -24,6 +24,8 @@ from service.webhooks.events import EndedJob, Interest, Message, MessageType
 from service.webhooks.records import DeliveryRecord, WebhookRecord
 
 EVENTS_PER_TURN = 50
+DELIVERIES_PER_TURN = 500
+"""More wait for the next transaction: on SQLite nobody else writes meanwhile."""
 RELAYED_TYPES = (
     MessageType.JOB_SUCCEEDED,
     MessageType.JOB_FAILED,
@@ -82,9 +84,9 @@ def relay_events(core: JobCore) -> int:
     told = 0
     while _has_unrelayed(core):
         done = _relay_some(core)
+        if not done:
+            break  # what is left is another sweeper's at this moment
         told += done
-        if done < EVENTS_PER_TURN:
-            break
     return told
 
 
@@ -153,30 +155,37 @@ def _relay_some(core: JobCore) -> int:
             ).scalars()
         )
         now = core.clock.now(session)
+        told = inserted = 0
         for event in events:
-            _tell_or_log(session, event, now)
+            inserted += _tell_or_log(session, event, now)
             event.relayed = True
+            told += 1
+            if inserted >= DELIVERIES_PER_TURN:
+                break
         session.execute(
             update(EventRecord)
             .where(UNRELAYED, EventRecord.type.not_in(RELAYED_TYPES))
             .values(relayed=True)
             .execution_options(synchronize_session=False)
         )
-    return len(events)
+    return told
 
 
-def _tell_or_log(session: Session, event: EventRecord, now: datetime) -> None:
+def _tell_or_log(session: Session, event: EventRecord, now: datetime) -> int:
     """Tell of one event; one that trips us must not hold up all that come after it."""
     try:
         with session.begin_nested():
-            _tell(session, event, now)
+            return _tell(session, event, now)
     except SQLAlchemyError:
         raise
     except Exception:  # noqa: BLE001 - the last net: the event is skipped, and the log says why
         _log.exception("event_not_told", event_id=event.id, job_id=event.job_id)
+        return 0
 
 
-def _tell(session: Session, event: EventRecord, now: datetime) -> None:
+def _tell(session: Session, event: EventRecord, now: datetime) -> int:
+    """Insert the deliveries of one event; return how many they are."""
+    inserted = 0
     subject = {"job_id": event.job_id, "batch_id": event.batch_id}
     for receiver, messages in _addressed(session, event):
         for message in messages:
@@ -189,6 +198,8 @@ def _tell(session: Session, event: EventRecord, now: datetime) -> None:
                 event_key=f"{event.id}.{message.part}",
                 subject=subject,
             ).next_attempt_at = now
+            inserted += 1
+    return inserted
 
 
 def _addressed(session: Session, event: EventRecord) -> Iterator[tuple[Receiver, list[Message]]]:
