@@ -23,6 +23,7 @@
     │   ├── EvidenceMissing       evidence_missing
     │   ├── IdempotencyConflict   idempotency_conflict
     │   ├── UploadTooLarge        too_large
+    │   ├── HeadTooLarge          head_too_large
     │   ├── MediaTypeUnsupported  media_type_unsupported
     │   ├── UnknownModel          model_unknown
     │   ├── UrlRefused            url_refused
@@ -250,6 +251,14 @@ class UploadTooLarge(RequestError):
     code: ClassVar[str] = "too_large"
     title: ClassVar[str] = "The upload is too large"
     status: ClassVar[int] = 413
+
+
+class HeadTooLarge(RequestError):
+    """A request's line and headers exceed what is read of them."""
+
+    code: ClassVar[str] = "head_too_large"
+    title: ClassVar[str] = "The headers are too large; send fewer or shorter ones"
+    status: ClassVar[int] = 431
 
 
 class MediaTypeUnsupported(RequestError):

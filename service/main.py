@@ -14,8 +14,6 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.api import tus_requests
 from service.api.access import AdmissionWatch, Gate
@@ -24,6 +22,7 @@ from service.api.guards import CallerGuard, SafeHeaders
 from service.api.observing import Observed
 from service.api.openapi import describe
 from service.api.problems import install_error_handlers
+from service.api.protocol import BoundedProtocol
 from service.api.routes import (
     batches,
     documentation,
@@ -160,24 +159,6 @@ class Listen:
     descriptor: int | None = None
 
 
-class BodyProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, but what arrives of a body is handed on as it is, not copied twice.
-
-    Large uploads spend a good part of their time in those copies (bench.service).
-    """
-
-    def on_body(self, body: bytes) -> None:
-        """Take a piece of a body; called by the parser."""
-        cycle = self.cycle
-        if cycle.body or cycle.response_complete or self.parser.should_upgrade():
-            super().on_body(body)
-            return
-        cycle.body = body  # type: ignore[assignment]  # read as bytes, then replaced
-        if len(body) > HIGH_WATER_LIMIT:
-            self.flow.pause_reading()
-        cycle.message_event.set()
-
-
 class ApiServer(uvicorn.Server):
     """uvicorn's server, which answers waiting requests before it ends, and ends with status 0."""
 
@@ -223,7 +204,7 @@ def serve(settings: Settings, listen: Listen, announce: Callable[[str], None]) -
         stopping = threading.Event()
         config = uvicorn.Config(
             create_app(settings, stopping),
-            http=BodyProtocol,
+            http=BoundedProtocol,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -32,6 +32,8 @@ __all__ = [
 VIDEO_FIELD = "video"
 MAX_FIELDS = 16
 MAX_FIELD_BYTES = 64 * 1024
+MAX_BOUNDARY_BYTES = 70
+"""Source: RFC 2046, 5.1.1."""
 WRITE_BYTES = 1024 * 1024
 """Of the form's file, what is gathered before it is handed on."""
 
@@ -276,7 +278,7 @@ class _FormReader:
 def _boundary(content_type: str) -> bytes:
     kind, options = parse_options_header(content_type)
     boundary = options.get(b"boundary", b"")
-    if kind != b"multipart/form-data" or not boundary:
+    if kind != b"multipart/form-data" or not 1 <= len(boundary) <= MAX_BOUNDARY_BYTES:
         message = (
             "Send the video as multipart/form-data with a boundary, for instance with "
             "curl -F video=@FILE."

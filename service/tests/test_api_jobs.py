@@ -178,6 +178,7 @@ def test_refused_files_leave_nothing(client, files, code):
         ("", b"{}", "media_type_unsupported"),
         ("multipart/form-data", b"x", "media_type_unsupported"),
         ("multipart/mixed; boundary=b", b"x", "media_type_unsupported"),
+        ("multipart/form-data; boundary=" + "b" * 500, b"x", "media_type_unsupported"),
         ("multipart/form-data; boundary=b", b"", "invalid_request"),
         ("multipart/form-data; boundary=b", b"--b--\r\n", "invalid_request"),
         ("multipart/form-data; boundary=b", b"garbage", "invalid_request"),
