@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,18 @@ from models.errors import DiskFull
 
 KEPT_NAME_LENGTH = 40
 """Of the temporary file's name: the whole one may be as long as file systems allow already."""
+
+
+RANDOM_ENDING = re.compile(r"[a-z0-9_]{8}")
+"""Source: the characters of Python's `tempfile`."""
+
+
+def is_unfinished(name: str, ending: str) -> bool:
+    """Return whether `atomic_file` names so what is to become a file whose name ends in this."""
+    hidden, _, random = name.rpartition(".")
+    kept = hidden[1:]
+    whole = kept.endswith(ending) or len(kept) == KEPT_NAME_LENGTH
+    return hidden.startswith(".") and whole and RANDOM_ENDING.fullmatch(random) is not None
 
 
 @contextmanager

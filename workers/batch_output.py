@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.atomic import atomic_file
+from models.atomic import atomic_file, is_unfinished
 from service.batches.combining import COMBINED, CombinedFormat, NamedResult, Naming, video_ids
 from service.batches.files import RESULT_ENDING
 from workers.batch_files import result_path
@@ -80,12 +80,14 @@ class OutputFolder:
 
 
 def remove_parts(folder: OutputFolder) -> None:
-    """Remove unfinished files of a run that was killed; no result is hidden and has no ending."""
-    for above, folders, files in os.walk(folder.root):
-        if Path(above) == folder.root:
-            folders[:] = [one for one in folders if one == folder.videos.name]
+    """Remove unfinished files of a run that was killed, and nothing else: users have files too."""
+    own = [path.name for path in (*folder.combined.values(), folder.failures)]
+    for path in folder.root.glob(".*"):
+        if any(is_unfinished(path.name, name) for name in own):
+            path.unlink(missing_ok=True)
+    for above, _, files in os.walk(folder.videos):
         for name in files:
-            if name.startswith(".") and not name.endswith(RESULT_ENDING):
+            if is_unfinished(name, RESULT_ENDING):
                 (Path(above) / name).unlink(missing_ok=True)
 
 

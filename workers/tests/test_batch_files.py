@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.atomic import atomic_file
 from service.batches.files import original_path, printable_name
 from service.errors import InvalidRequest
 from workers.batch_files import (
@@ -16,6 +17,7 @@ from workers.batch_files import (
     find_files,
     result_path,
 )
+from workers.batch_output import OutputFolder, remove_parts
 from workers.batch_watch import Settling
 
 # Any bytes a Linux file name can hold.
@@ -96,6 +98,26 @@ def test_inputs_that_cannot_be_used_are_refused(tmp_path):
 
 def _state(size, mtime=1):
     return FileState(size, mtime, 7)
+
+
+def test_what_a_kill_left_is_removed_and_what_is_somebody_s_stays(tmp_path):
+    left = []
+    folder = OutputFolder(tmp_path)
+    for target in (
+        folder.failures,
+        folder.videos / "cam/a.mp4.json",
+        folder.videos / f"{'x' * 80}.json",
+    ):
+        with atomic_file(target):
+            left.extend(target.parent.glob(".*"))
+    for path in left:
+        path.write_bytes(b"a part")
+    theirs = (".bashrc", ".env.local", ".git/config", "videos/.directory", "videos/.a.mp4.Xa81bc")
+    _make(tmp_path, *theirs)
+    remove_parts(folder)
+    assert len(left) == 3
+    assert not any(path.exists() for path in left)
+    assert all((tmp_path / name).exists() for name in theirs)
 
 
 def test_a_growing_file_is_taken_once_it_has_settled_and_again_after_a_change():
