@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import structlog
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
@@ -23,6 +24,8 @@ from service.storage import features_prefix, results_prefix
 
 ORPHAN_SECONDS = 24 * 3600.0
 """Source: reliability notes A3: what a crash left behind is swept after a day."""
+
+_log = structlog.get_logger(__name__)
 
 
 def delete_job(core: JobCore, job_id: str) -> bool:
@@ -120,7 +123,8 @@ def delete_features(features_folder: Path, sha256: str) -> None:
 def sweep_orphans(core: JobCore, older_than_seconds: float = ORPHAN_SECONDS) -> int:
     """Delete blobs that no row knows: what crashes between writing and committing left.
 
-    Features are left alone: the command line keeps its own beside the service's.
+    Features are left alone: the command line keeps its own beside the service's. A database that
+    knows no blob at all deletes none: it is rather the wrong one for this storage.
     """
     with reading(core.engine) as session:
         known: set[str | None] = set()
@@ -137,6 +141,9 @@ def sweep_orphans(core: JobCore, older_than_seconds: float = ORPHAN_SECONDS) -> 
         for key, changed_at in core.blobs.keys(prefix)
         if key not in known and changed_at < horizon
     ]
+    if orphans and known <= {None}:
+        _log.error("orphans_kept", number=len(orphans), reason="the database knows no blob")
+        return 0
     for key in orphans:
         core.blobs.delete(key)
     return len(orphans)

@@ -120,6 +120,13 @@ def test_orphans_are_swept_after_a_day_and_nothing_else(core, queue, clock, add_
     assert sweep_orphans(core) == 0
 
 
+def test_an_empty_database_is_no_reason_to_empty_the_storage(core, clock):
+    core.blobs.put_bytes("videos/vid_of_another_database", b"x")
+    clock.moment = datetime.now(UTC) + timedelta(days=2)
+    assert sweep_orphans(core) == 0
+    assert len(list(core.blobs.keys("videos"))) == 1
+
+
 def test_pages_cover_all_jobs_newest_first(core, add_job):
     ids = [add_job(bytes([number])) for number in range(5)]
     request_cancel(core, ids[1])
