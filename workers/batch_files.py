@@ -18,6 +18,8 @@ HASH_BLOCK_BYTES = 1 << 20
 LONG_NAME_MARK = "%~"
 KEPT_BYTES_OF_LONG_NAME = 150
 NANOSECONDS = 1_000_000_000
+UPWARDS = frozenset({".", ".."})
+"""Parts of a path that are no names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +81,11 @@ class FileChoice:
 def result_path(folder: Path, name: str) -> Path:
     """Return where the result of an item of this name is filed; no two names share one.
 
-    A component that is too long for a file system is cut and ends in a hash of the whole.
+    A component that is too long for a file system is cut and ends in a hash of the whole. Names
+    that a server sends lead nowhere else.
     """
     *folders, last = name.split("/")
-    parts = [_short(part, "") for part in folders]
+    parts = [_short(part.replace(".", "%2E") if part in UPWARDS else part, "") for part in folders]
     return folder.joinpath(*parts, _short(last, RESULT_ENDING) + RESULT_ENDING)
 
 

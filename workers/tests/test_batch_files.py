@@ -46,6 +46,12 @@ def test_results_never_share_a_place_and_fit_a_file_system(relatives):
     assert all(len(part.encode()) <= 255 for path in paths for part in path.parts)
 
 
+@pytest.mark.parametrize("name", ["../../a.mp4", "/etc/a.mp4", "a/../../b", "..", "./../.."])
+def test_no_name_leads_out_of_the_folder_of_results(name, tmp_path):
+    place = result_path(tmp_path / "out", name)
+    assert Path(os.path.abspath(place)).is_relative_to(tmp_path / "out")  # noqa: PTH100 - textual
+
+
 def _make(folder, *names):
     for name in names:
         path = folder / os.fsdecode(name)
