@@ -102,9 +102,12 @@ def test_a_transaction_makes_so_many_deliveries_and_leaves_the_rest_to_the_next(
 ):
     monkeypatch.setattr(fanout, "DELIVERIES_PER_TURN", 4)
     relay_some, turns = fanout._relay_some, []
-    monkeypatch.setattr(
-        fanout, "_relay_some", lambda core: turns.append(relay_some(core)) or turns[-1]
-    )
+
+    def counted(core):
+        turns.append(relay_some(core))
+        return turns[-1]
+
+    monkeypatch.setattr(fanout, "_relay_some", counted)
     add_webhook(events=ALL)
     for _ in range(5):
         add_job()
