@@ -92,7 +92,7 @@ class DeviceLock:
 
 
 class FolderLockedError(Exception):
-    """Another process already owns this folder; the message says which."""
+    """The folder is another process's, or cannot be written to; the message says which."""
 
 
 @contextmanager
@@ -100,10 +100,16 @@ def exclusive_folder(path: Path, message: str) -> Iterator[None]:
     """Hold a lock file until the block ends, or refuse at once with ``message``.
 
     Raises:
-        FolderLockedError: another process holds it.
+        FolderLockedError: another process holds it, or the folder cannot be written to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        reason = (
+            f"The folder {path.parent} cannot be written to ({error.strerror}); choose another."
+        )
+        raise FolderLockedError(reason) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from service.accounts.quotas import check_quota_bytes
 from service.api.batchbodies import BatchItemWish, BatchRequest, BatchWish
-from service.api.bodies import content_length, drain, media_type, upload_limits
+from service.api.bodies import content_length, drain, media_type, read_document, upload_limits
 from service.api.deps import ApiContext
 from service.api.jobbodies import JobOptions, JobWish, flat_schema
 from service.api.submission import choose_model
@@ -29,7 +29,6 @@ from service.errors import (
     InvalidRequest,
     MediaTypeUnsupported,
     RequestError,
-    UploadTooLarge,
 )
 from service.jobs.commands import JobCore
 from service.jobs.store import new_id, reading
@@ -102,7 +101,8 @@ async def submit_batch(
             raise InvalidRequest(message)
         match media_type(request):
             case "application/json":
-                document = await _document(stream)
+                patience = context.settings.upload_stall_seconds
+                document = await read_document(stream, MAX_DOCUMENT_BYTES, patience)
                 return await run_in_threadpool(_refer, context, document, idempotency_key)
             case "multipart/form-data":
                 return await _receive(context, request, stream, idempotency_key)
@@ -274,13 +274,3 @@ def _checked(kind: type[Wish], given: bytes | Mapping[str, Any]) -> Wish:
         reason = f"there is none of this name; choose from {', '.join(JobOptions.model_fields)}"
     message = f"The option {name} cannot be used: {reason}."
     raise InvalidOption(message)
-
-
-async def _document(stream: AsyncIterator[bytes]) -> bytes:
-    body = bytearray()
-    async for chunk in stream:
-        body += chunk
-        if len(body) > MAX_DOCUMENT_BYTES:
-            message = f"The JSON document is longer than {MAX_DOCUMENT_BYTES} bytes; split it."
-            raise UploadTooLarge(message)
-    return bytes(body)

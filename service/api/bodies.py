@@ -1,12 +1,14 @@
 """What requests say about their bodies, and how much of them is taken."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 
 from starlette.requests import ClientDisconnect, Request
 
 from service.api.deps import ApiContext
-from service.api.receiving import UploadLimits
+from service.api.receiving import SteadyBody, UploadLimits
+from service.errors import UploadTooLarge
 from service.ingest.space import free_above_floor_bytes, promised_bytes
 
 DRAIN_BYTES = 8 * 1024 * 1024
@@ -35,6 +37,25 @@ def upload_limits(context: ApiContext) -> UploadLimits:
         stall_seconds=settings.upload_stall_seconds,
         spare_bytes=lambda: free_above_floor_bytes(settings) - promised,
     )
+
+
+async def read_document(
+    stream: AsyncIterator[bytes], max_bytes: int, stall_seconds: float
+) -> bytes:
+    """Return a body that is read whole into memory.
+
+    Raises:
+        UploadTooLarge: it is longer than ``max_bytes``.
+        UploadTimeout: it stops arriving, or arrives by drops.
+    """
+    body = bytearray()
+    limits = UploadLimits(sys.maxsize, stall_seconds, spare_bytes=lambda: sys.maxsize)
+    async for chunk in SteadyBody(stream, limits):
+        body += chunk
+        if len(body) > max_bytes:
+            message = f"The JSON document is longer than {max_bytes} bytes; send less at once."
+            raise UploadTooLarge(message)
+    return bytes(body)
 
 
 async def drain(request: Request, stream: AsyncIterator[bytes]) -> None:

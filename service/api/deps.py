@@ -123,10 +123,13 @@ class SecuredRoute(APIRoute):
             for scope in scopes:
                 await gate.admit(request, scope)
             slot = gate.take_upload_slot(request)
+            patience_seconds = api_context(request).settings.upload_stall_seconds
             try:
                 # The figures of the whole deployment are no tenant's.
                 with tenant_wanted(Scope.METRICS not in scopes):
-                    return await handle(bounded(request) if read_whole else request)
+                    if read_whole:
+                        request = bounded(request, patience_seconds)
+                    return await handle(request)
             finally:
                 gate.give_upload_slot_back(slot)
 

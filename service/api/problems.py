@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from service.api.bodylimits import MESSAGE
+from service.api.bodylimits import MESSAGE, TOO_SLOW
 from service.errors import (
     InternalError,
     InvalidRequest,
@@ -24,6 +24,7 @@ from service.errors import (
     NotFound,
     OutageError,
     ServiceError,
+    UploadTimeout,
     UploadTooLarge,
 )
 
@@ -93,6 +94,8 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         return problem_response(MethodRefused(message), headers={"Allow": allowed})
     if status == UploadTooLarge.status:
         return problem_response(UploadTooLarge(MESSAGE))
+    if status == UploadTimeout.status:
+        return problem_response(UploadTimeout(TOO_SLOW))
     if status == NotFound.status:
         message = "There is nothing at this address; /openapi.json lists what there is."
         return problem_response(NotFound(message))

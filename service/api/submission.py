@@ -20,7 +20,7 @@ from service.accounts.quotas import (
     hold_quota_bytes,
     hold_quota_jobs,
 )
-from service.api.bodies import content_length, drain, media_type, upload_limits
+from service.api.bodies import content_length, drain, media_type, read_document, upload_limits
 from service.api.deps import ApiContext
 from service.api.jobbodies import WEBHOOK_FORMS, JobOptions, JobRequest, JobWish
 from service.api.uploads import ReceivedUpload, UploadReceiver
@@ -30,7 +30,6 @@ from service.errors import (
     InvalidRequest,
     MediaTypeUnsupported,
     RequestError,
-    UploadTooLarge,
 )
 from service.ingest.names import display_name
 from service.ingest.paths import resolve_path
@@ -63,7 +62,8 @@ async def submit(context: ApiContext, request: Request, idempotency_key: str | N
         check_printable(idempotency_key)
         match media_type(request):
             case "application/json":
-                document = await _document(stream)
+                patience = context.settings.upload_stall_seconds
+                document = await read_document(stream, MAX_DOCUMENT_BYTES, patience)
                 return await run_in_threadpool(_refer, context, document, idempotency_key)
             case "multipart/form-data":
                 return await _receive(context, request, stream, idempotency_key)
@@ -280,13 +280,3 @@ def _refusal(error: ValidationError) -> InvalidRequest:
         known = ", ".join(sorted(JobOptions.model_fields))
         return InvalidOption(f"There is no option {name}; choose from {known}.")
     return InvalidOption(f"The option {name} cannot be used: {reason}.")
-
-
-async def _document(stream: AsyncIterator[bytes]) -> bytes:
-    body = bytearray()
-    async for chunk in stream:
-        body += chunk
-        if len(body) > MAX_DOCUMENT_BYTES:
-            message = f"The JSON document is longer than {MAX_DOCUMENT_BYTES} bytes."
-            raise UploadTooLarge(message)
-    return bytes(body)

@@ -1,6 +1,6 @@
 """Turns a request that brings or names a video into a video: bytes stored, rows committed."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -11,11 +11,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from service.accounts.quotas import check_quota_bytes, hold_quota_bytes
-from service.api.bodies import content_length, drain, media_type, upload_limits
+from service.api.bodies import content_length, drain, media_type, read_document, upload_limits
 from service.api.deps import ApiContext
 from service.api.uploads import ReceivedUpload, UploadReceiver
 from service.api.videobodies import VideoReference
-from service.errors import InvalidRequest, MediaTypeUnsupported, RequestError, UploadTooLarge
+from service.errors import InvalidRequest, MediaTypeUnsupported, RequestError
 from service.ingest.moments import checked_moment, read_moment
 from service.ingest.names import FALLBACK_NAME, display_name
 from service.ingest.paths import resolve_path
@@ -83,7 +83,8 @@ async def take_in(
     try:
         _check_key(key)
         if kind == REFERENCE:
-            document = await _small_body(stream)
+            patience = context.settings.upload_stall_seconds
+            document = await read_document(stream, MAX_REFERENCE_BYTES, patience)
             return await run_in_threadpool(_refer, context, document, key)
         raw = kind.startswith("video/") or kind == "application/octet-stream"
         if not raw and kind != FORM:
@@ -175,16 +176,6 @@ def _create(context: ApiContext, video: NewVideo, key: str | None) -> JobView:
         kind=JobKind.PROBE,
     )
     return create_job(context.core, probe, hold_quota_bytes)[0]
-
-
-async def _small_body(stream: AsyncIterator[bytes]) -> bytes:
-    body = bytearray()
-    async for chunk in stream:
-        body += chunk
-        if len(body) > MAX_REFERENCE_BYTES:
-            message = f"The JSON document is longer than {MAX_REFERENCE_BYTES} bytes."
-            raise UploadTooLarge(message)
-    return bytes(body)
 
 
 def _raw_name(request: Request, said: Mapping[str, str | None]) -> str:

@@ -1,5 +1,6 @@
 import asyncio
 import hashlib
+import select
 import socket
 import threading
 import time
@@ -150,6 +151,25 @@ def test_a_client_that_stalls_is_told_so(live_server, settings):
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"upload_timeout" in answer
     settle(lambda: not list(settings.temporary_folder.iterdir()))
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/videos", "/v1/batches", "/v1/webhooks"])
+@pytest.mark.parametrize("drops", [0, 30], ids=["silent", "by drops"])
+def test_a_client_that_stalls_in_a_document_is_told_so(live_server, path, drops):
+    with socket.create_connection(live_server[:2], timeout=20) as link:
+        link.sendall(
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            'Content-Length: 1000\r\n\r\n{"url"'.encode()
+        )
+        for _ in range(drops):
+            link.sendall(b" ")
+            if select.select([link], [], [], 0.05)[0]:
+                break
+        answer = b""
+        while b"}" not in answer and (part := link.recv(65536)):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"upload_timeout" in answer
 
 
 def test_a_client_that_expects_to_be_refused_sends_no_body(live_server):

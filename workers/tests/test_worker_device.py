@@ -82,6 +82,15 @@ def test_folder_lock_refuses_the_second_owner_with_its_message(tmp_path):
         pass
 
 
+def test_a_folder_that_cannot_be_made_is_refused_with_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with (
+        pytest.raises(FolderLockedError, match="cannot be written to"),
+        exclusive_folder(tmp_path / "file" / "lock", "taken"),
+    ):
+        pytest.fail("there is no such folder")
+
+
 def test_watchdog_kills_unwanted_work_only_after_its_grace(tmp_path, holder):
     now = [0.0]
     killed = []
