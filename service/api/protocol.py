@@ -30,6 +30,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _unparsed_bytes = 0
     """Received since the parser last had something to hand on."""
     _deadline: asyncio.TimerHandle | None = None
+    _lingering = False
+    """Whether our side of the connection is closed and the other's is not yet."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request, not for ever."""
@@ -43,6 +45,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse some bytes, unless more came than any head may have."""
+        if self._lingering:
+            return
         self._unparsed_bytes += len(data)
         super().data_received(data)
         if self._unparsed_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
@@ -90,6 +94,19 @@ class BoundedProtocol(HttpToolsProtocol):
         """End a request."""
         self._unparsed_bytes = 0
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Say that the rest of the request is not wanted, if some is left; called by the answer.
+
+        Closing at once would reset the connection, and many clients lose the answer with that; so
+        only our side is closed, and what still comes is dropped until the keep-alive time is over.
+        Source: RFC 9112, 9.6.
+        """
+        # With pipelining the present request may be a later one, which is not answered yet.
+        if self.cycle.response_complete and self.cycle.more_body and self.transport.can_write_eof():
+            self._lingering = True
+            self.transport.write_eof()
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature
         """Answer what cannot be parsed, as uvicorn calls it, with a problem document."""

@@ -16,8 +16,12 @@ CHUNKED = b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n3
 DEADLINE_SECONDS = 0.6
 
 
-async def count_body(_scope, receive, send):
-    """Answers with the number of bytes that came."""
+async def count_body(scope, receive, send):
+    """Answers with the number of bytes that came; what is to be refused is, without reading."""
+    if scope["path"] == "/refused":
+        await send({"type": "http.response.start", "status": 413, "headers": []})
+        await send({"type": "http.response.body", "body": b"refused"})
+        return
     num_bytes, more = 0, True
     while more:
         message = await receive()
@@ -150,3 +154,23 @@ def test_many_small_chunks_are_no_head(connect):
         connection.sendall(b"1\r\nz\r\n" * 500)
     connection.sendall(b"0\r\n\r\n")
     assert b"\r\n50003\r\n" in answer(connection)
+
+
+def test_who_is_refused_in_mid_body_gets_the_answer_and_no_reset(connect):
+    connection = connect()
+    connection.sendall(b"POST /refused HTTP/1.1\r\nHost: here\r\nContent-Length: 900000000\r\n\r\n")
+    # Far more than buffers on the way take, before anything is read.
+    connection.sendall(b"x" * 4_000_000)
+    received = answer(connection)
+    assert received.endswith(b"refused\r\n0\r\n\r\n"), "the whole answer, then the end"
+    # What is still sent is taken and dropped, not answered by a reset.
+    assert send_endlessly(connection, b"", b"x" * 100_000, 2_000_000) == 2_000_000
+
+
+def test_after_a_refusal_nothing_more_is_served_on_the_connection(connect):
+    connection = connect()
+    connection.sendall(b"POST /refused HTTP/1.1\r\nHost: here\r\nContent-Length: 6\r\n\r\nabc")
+    received = answer(connection)
+    connection.sendall(b"abc" + HEAD + b"\r\n")
+    assert received.count(b"HTTP/1.1") == 1
+    assert answer(connection) == b""
