@@ -18,6 +18,7 @@ from typing import Any
 from rich.console import Console
 
 from models.atomic import write_text_atomic
+from models.errors import InputError, PipelineError
 from service.batches.combining import CombinedFormat
 from service.errors import FileChanged, FileMissing, FileUnreadable
 from workers.batch_client import AwayError, BatchClient, RefusedError
@@ -46,6 +47,14 @@ PAGE_SIZE = "1000"
 MAX_SENT_NAME_CHARACTERS = 1000
 ENDED = frozenset({"finished", "failed", "canceled"})
 NOT_ALLOWED = frozenset({401, 403})
+
+
+def _codes(kind: type[PipelineError]) -> set[str]:
+    return {kind.code}.union(*map(_codes, kind.__subclasses__()))
+
+
+NEVER_PASS = frozenset(_codes(InputError))
+"""What a file itself is to blame for; the same bytes fail again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +343,8 @@ class _RemoteBatch:
             parameters = {**parameters, "page_token": page["next_page_token"]}
 
     def _fail(self, name: str, code: str, message: str, attempts: int = 1) -> None:
-        self._rows.append(Row(name, ItemStatus.FAILED, code, message, attempts, retryable=True))
+        retryable = code not in NEVER_PASS
+        self._rows.append(Row(name, ItemStatus.FAILED, code, message, attempts, retryable))
 
     def _conclude(self, batch: Mapping[str, Any], status: int) -> None:
         done = batch["counts"].get("succeeded", 0)

@@ -178,6 +178,11 @@ EXAMPLES = (
         when="BATCH",
     ),
     Example(
+        "GET /v1/batches/{batch_id}/deliveries",
+        'curl "$KINETAG/v1/batches/$BATCH/deliveries"',
+        200,
+    ),
+    Example(
         "POST /v1/batches",
         'curl -F archive=@monday.zip "$KINETAG/v1/batches"',
         202,

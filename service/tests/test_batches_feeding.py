@@ -37,6 +37,7 @@ from service.jobs.store import new_id, reading, transaction
 from service.jobs.videos import NewContent, NewVideo, insert_video
 from service.storage import video_key
 from service.webhooks.delivery import claim_delivery
+from service.webhooks.endpoints import list_deliveries
 from service.webhooks.fanout import relay_events
 
 MODEL = "kinetag-demo@1"
@@ -521,6 +522,10 @@ def test_a_batchs_own_webhook_is_told_of_its_end_and_its_jobs_only_if_asked(
     assert data["links"]["self"] == f"/v1/batches/{batches[()]}"
     of_jobs = [body["type"] for receiver, body in told if "job_" in receiver]
     assert of_jobs == ["job.succeeded"]
+    log = list_deliveries(core, subject_id=batches[()], page_size=5, page_token=None)
+    assert [one.type for one in log.deliveries] == ["batch.finished"]
+    with pytest.raises(BatchNotFound):
+        list_deliveries(core, subject_id="batch_0", page_size=5, page_token=None)
 
 
 class KilledError(BaseException):

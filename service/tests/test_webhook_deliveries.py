@@ -434,7 +434,7 @@ def test_the_log_is_paged(core, add_webhook, add_job):
     assert token is None
     assert seen == sorted(made, reverse=True)
     with pytest.raises(JobNotFound):
-        endpoints.list_deliveries(core, job_id="job_1", page_size=2, page_token=None)
+        endpoints.list_deliveries(core, subject_id="job_1", page_size=2, page_token=None)
     with reading(core.engine) as session:
         assert session.get(WebhookRecord, webhook.id) is not None
 

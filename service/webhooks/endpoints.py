@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session
 
+from service.batches.commands import visible_batch
 from service.errors import InvalidRequest, InvalidTransition, WebhookNotFound
 from service.jobs.commands import JobCore, visible_job
 from service.jobs.store import new_id, reading, transaction
@@ -180,17 +181,17 @@ def list_deliveries(
     core: JobCore,
     *,
     webhook_id: str | None = None,
-    job_id: str | None = None,
+    subject_id: str | None = None,
     status: DeliveryStatus | None = None,
     page_size: int,
     page_token: str | None,
 ) -> DeliveryPage:
-    """Return what was, or is to be, sent to a webhook or about a job, newest first.
+    """Return what was, or is to be, sent to a webhook or about a job or batch, newest first.
 
     Args:
         core: bound to the tenant.
-        webhook_id: or the job's id, one of them.
-        job_id: or the webhook's.
+        webhook_id: or the subject's id, one of them.
+        subject_id: of a job, or of a batch for what its own webhook is told.
         status: only those.
         page_size: at most so many.
         page_token: of the page before.
@@ -198,6 +199,7 @@ def list_deliveries(
     Raises:
         WebhookNotFound: there is no such webhook.
         JobNotFound: there is no such job.
+        BatchNotFound: there is no such batch.
     """
     statement = select(DeliveryRecord).order_by(DeliveryRecord.id.desc()).limit(page_size + 1)
     if status is not None:
@@ -205,7 +207,7 @@ def list_deliveries(
     if page_token is not None:
         statement = statement.where(DeliveryRecord.id < page_token)
     with reading(core.engine) as session:
-        found = list(session.execute(_about(session, statement, webhook_id, job_id)).scalars())
+        found = list(session.execute(_about(session, statement, webhook_id, subject_id)).scalars())
     token = found[page_size - 1].id if len(found) > page_size else None
     return DeliveryPage(found[:page_size], token)
 
@@ -239,10 +241,12 @@ def _about(
     session: Session,
     statement: Select[DeliveryRecord],
     webhook_id: str | None,
-    job_id: str | None,
+    subject_id: str | None,
 ) -> Select[DeliveryRecord]:
-    if job_id is not None:
-        return statement.where(DeliveryRecord.job_id == visible_job(session, job_id).id)
+    if subject_id is not None and subject_id.startswith("batch_"):
+        return statement.where(DeliveryRecord.receiver == visible_batch(session, subject_id).id)
+    if subject_id is not None:
+        return statement.where(DeliveryRecord.job_id == visible_job(session, subject_id).id)
     return statement.where(DeliveryRecord.webhook_id == _webhook(session, webhook_id or "").id)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from service.api.deps import ID_BODY, JobId, JobsRead, SecuredRoute, Webhooks
+from service.api.routes.batches import BatchId
 from service.api.schemas import PROBLEMS
 from service.api.webhook_bodies import (
     DeliveryBody,
@@ -147,7 +148,22 @@ def get_deliveries_of_job(
 ) -> DeliveryList:
     """List what was, or is to be, sent about a job to whatever webhook, newest first."""
     page = endpoints.list_deliveries(
-        context.core, job_id=job_id, status=status, page_size=page_size, page_token=page_token
+        context.core, subject_id=job_id, status=status, page_size=page_size, page_token=page_token
+    )
+    return _rendered(page)
+
+
+@router.get("/v1/batches/{batch_id}/deliveries")
+def get_deliveries_of_batch(
+    context: JobsRead,
+    batch_id: BatchId,
+    status: Status = None,
+    page_size: PageSize = DEFAULT_PAGE_SIZE,
+    page_token: PageToken = None,
+) -> DeliveryList:
+    """List what was, or is to be, sent to a batch's own webhook, newest first."""
+    page = endpoints.list_deliveries(
+        context.core, subject_id=batch_id, status=status, page_size=page_size, page_token=page_token
     )
     return _rendered(page)
 
