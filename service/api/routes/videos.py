@@ -68,7 +68,10 @@ async def post_video(  # noqa: PLR0913 - the query of a request whose body is th
     context: VideosWrite,
     name: Annotated[str | None, Query(max_length=4096, description="For a plain body.")] = None,
     camera: Annotated[str | None, Query(max_length=255, description="For a plain body.")] = None,
-    recorded_at: Annotated[str | None, Query(max_length=64, description="The same.")] = None,
+    recorded_at: Annotated[
+        str | None,
+        Query(max_length=64, description="For a plain body: wall-clock moment of the first frame."),
+    ] = None,
     idempotency_key: Annotated[str | None, Header(max_length=240)] = None,
 ) -> VideoDetails:
     """Upload a video, as a form or as the plain body, or name one by URL or path."""
