@@ -239,7 +239,7 @@ class BatchItemBody(Body):
     job_id: str | None
     video_id: str | None
     reused: bool = Field(description="Whether its job was there before the batch.")
-    attempts: int = Field(description="Jobs that were made for it.")
+    attempts: int = Field(description="Jobs made for it, and unpackings that were lost.")
     tag: str | None
     camera: str | None
     recorded_at: datetime | None

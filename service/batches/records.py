@@ -92,7 +92,7 @@ class BatchItemRecord(Record):
         status: `service.batches.states.ItemStatus`.
         job_id: the job that has or had to do it; None before, and once it was deleted.
         reused: whether the job was there before: same bytes, model and options.
-        attempts: jobs that were made for it.
+        attempts: jobs that were made for it, and tries to unpack it that were lost.
         taken_until: while it is unpacked, how long whoever does it is waited for.
         taken_by: who does it.
         ended_at: when its end was noticed.

@@ -7,6 +7,7 @@ a blob that no row knows, which are swept after a day, and a lease that runs out
 import contextlib
 import os
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -42,6 +43,13 @@ from service.storage import mapped_storage_errors, video_key
 
 LEASE_SECONDS = 120.0
 RENEW_SECONDS = 20.0
+MAX_LOSSES = 3
+"""Who unpacked it died, or was lost, so often: the member is taken for the reason."""
+
+CRASHED_SENTENCE = (
+    f"Unpacking this member ended {MAX_LOSSES} times without a result, so it was given up; "
+    "extract it yourself and upload it."
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -129,11 +137,12 @@ class Unpacker:
         return True
 
     def _unpack(self, core: JobCore, member: TakenMember) -> None:
-        archive = self._opened(core, member.archive_id)
-        if self._spare_bytes() < member.size_bytes:
-            message = "There is no space to unpack the archive's next member; free some."
-            raise StorageFull(message)
-        with self._temporary() as path:
+        # Fetching the archive and storing the member may take minutes in object storage.
+        with _held(core, member), self._temporary() as path:
+            archive = self._opened(core, member.archive_id)
+            if self._spare_bytes() < member.size_bytes:
+                message = "There is no space to unpack the archive's next member; free some."
+                raise StorageFull(message)
             found = self._write(core, member, archive, path)
             video_id = new_id("vid")
             content = NewContent(found.sha256, found.size_bytes, video_key(video_id))
@@ -240,6 +249,25 @@ def renew(core: JobCore, member: TakenMember) -> None:
         item.taken_until = core.clock.now(session) + timedelta(seconds=LEASE_SECONDS)
 
 
+@contextlib.contextmanager
+def _held(core: JobCore, member: TakenMember) -> Iterator[None]:
+    """Keep a member from being taken by others until the block ends."""
+    ended = threading.Event()
+
+    def hold() -> None:
+        while not ended.wait(RENEW_SECONDS):
+            with contextlib.suppress(LostError, OutageError):
+                renew(core, member)
+
+    thread = threading.Thread(target=hold, name=f"member {member.item_id}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def give_back(core: JobCore, member: TakenMember) -> None:
     """Let a member wait for its turn again; one that is lost already is let be."""
     with contextlib.suppress(LostError), transaction(core.engine) as session:
@@ -268,6 +296,11 @@ def _take_of(core: JobCore, batch_id: str, limits: FeedLimits) -> TakenMember | 
         ).scalar_one_or_none()
         if item is None or not _has_room(session, core, batch_id, item, limits):
             return None
+        if item.status == ItemStatus.TAKEN:
+            item.attempts += 1
+            if item.attempts >= MAX_LOSSES:
+                fail_item(item, "crashed", CRASHED_SENTENCE, now)
+                return None
         item.status = ItemStatus.TAKEN
         item.taken_by = new_id("take")
         item.taken_until = now + timedelta(seconds=LEASE_SECONDS)

@@ -476,6 +476,31 @@ def test_a_member_whose_unpacker_died_is_taken_again(core, limits, tmp_path, add
     unpacker.close()
 
 
+def test_a_member_that_kills_whoever_unpacks_it_is_given_up(core, limits, tmp_path, add_archive):
+    archive_id = add_archive(("a.mp4", _mp4(b"a")), ("b.mp4", _mp4(b"b")))
+    reference = {"video_id": archive_id, "owned": True}
+    batch_id = _make(core, [], source=BatchSource.ARCHIVE, source_ref=reference)
+    feed_batches(core, limits)
+    taken = [unpacking.take_member(core, limits) for _ in range(2)]
+    assert taken[0] is not None
+    assert taken[1] is not None
+    unpacking.give_back(core, taken[1])
+    for _ in range(unpacking.MAX_LOSSES - 1):
+        core.clock.advance(unpacking.LEASE_SECONDS + 1)
+        again = unpacking.take_member(core, limits)
+        assert again is not None
+        assert again.name == taken[0].name
+    core.clock.advance(unpacking.LEASE_SECONDS + 1)
+    unpacking.take_member(core, limits)
+    (failed,) = views.list_items(
+        core, batch_id, status=ItemStatus.FAILED, page_size=10, page_token=None
+    ).items
+    assert (failed.name, failed.error_code) == (taken[0].name, "crashed")
+    unpacker = _unpacker(core, limits, tmp_path)
+    assert unpacker.step(), "the others go on"
+    unpacker.close()
+
+
 def test_a_full_disk_makes_members_wait_and_cancel_ends_them(core, limits, tmp_path, add_archive):
     archive_id = add_archive(("a.mp4", _mp4(b"a")))
     reference = {"video_id": archive_id, "owned": True}
