@@ -14,6 +14,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 HOOKS = HERE / "fuzz" / "hooks.py"
+CONFIG = HERE / "fuzz" / "schemathesis.toml"
 LEAST_CASES = 5000
 EXAMPLES = 100
 STREAMS = r"/events$"  # they end with their job only; api_tests/test_events_over_http.py reads them
@@ -49,7 +50,8 @@ def known_things(start_service, draw_video):
 def test_no_made_up_request_breaks_the_service_or_its_description(known_things, tmp_path):
     service, known = known_things
     command = [
-        sys.executable, "-m", "schemathesis.cli", "run", f"{service.ready['url']}/openapi.json",
+        sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG),
+        "run", f"{service.ready['url']}/openapi.json",
         "--checks", "all", "--exclude-checks", EXCLUDED_CHECKS,
         "--phases", "coverage,fuzzing,stateful",
         "--max-examples", str(EXAMPLES), "--continue-on-failure", "--seed", "5",
