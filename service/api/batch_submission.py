@@ -16,7 +16,7 @@ from service.api.batchbodies import BatchItemWish, BatchRequest, BatchWish
 from service.api.bodies import content_length, drain, media_type, read_document, upload_limits
 from service.api.deps import ApiContext
 from service.api.jobbodies import JobOptions, JobWish, flat_schema
-from service.api.submission import choose_model
+from service.api.submission import check_printable, choose_model
 from service.api.uploads import ReceivedUpload, UploadReceiver
 from service.batches.commands import NewBatch, NewItem, create_batch
 from service.batches.expanding import resolve_folder
@@ -96,9 +96,7 @@ async def submit_batch(
     """
     stream = request.stream()
     try:
-        if idempotency_key is not None and not idempotency_key.isprintable():
-            message = "The Idempotency-Key holds characters that cannot be printed."
-            raise InvalidRequest(message)
+        check_printable(idempotency_key)
         match media_type(request):
             case "application/json":
                 patience = context.settings.upload_stall_seconds
