@@ -25,6 +25,10 @@ SAFE_HEADERS = {
     "Cache-Control": "no-store",
 }
 
+OPEN_PATHS = re.compile(r"/(?:docs(?:/.*)?|embed/.*|web/.*)?")
+"""Pages and their files: they know nobody's data, and links and frames of other sites lead to
+them. Who may frame a page says its own policy."""
+
 HOST_PATTERN = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
 
 _log = structlog.get_logger(__name__)
@@ -55,13 +59,14 @@ class CallerGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass an HTTP request on, or answer it with a problem document."""
         if scope["type"] == "http":
-            refusal = self._refusal(Headers(scope=scope))
+            refusal = self._refusal(scope)
             if refusal is not None:
                 await problem_response(refusal)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _refusal(self, headers: Headers) -> RequestError | None:
+    def _refusal(self, scope: Scope) -> RequestError | None:
+        headers = Headers(scope=scope)
         hosts = headers.getlist("host")
         name = _host_name(hosts[0]) if len(hosts) == 1 else ""
         if "*" not in self._hosts and name not in self._hosts:
@@ -70,6 +75,8 @@ class CallerGuard:
                 "adds it to KINETAG_ALLOWED_HOSTS."
             )
             return HostRefused(message)
+        if scope["method"] in {"GET", "HEAD"} and OPEN_PATHS.fullmatch(scope["path"]):
+            return None
         origins = headers.getlist("origin")
         own = {f"{scheme}://{host.lower()}" for scheme in ("http", "https") for host in hosts}
         foreign = any(origin.lower() not in own | self._origins for origin in origins)

@@ -27,6 +27,8 @@ OPEN = {
     ("GET", "/readyz"),
     ("GET", "/docs"),
     ("GET", "/docs/style.css"),
+    ("GET", "/"),
+    ("GET", "/web/{path:path}"),
     # Say which tus is spoken.
     ("OPTIONS", "/v1/uploads"),
     ("OPTIONS", "/v1/uploads/{upload_id}"),

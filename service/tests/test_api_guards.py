@@ -180,3 +180,16 @@ def test_pages_of_allowed_origins_may_upload_by_tus(tmp_path):
             "/v1/uploads/abc", headers={**asks, "Origin": "https://evil.example"}
         )
         assert stranger.status_code in {400, 403}
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/web/timeline/kinetag-timeline.js"])
+def test_pages_are_open_to_links_of_other_sites(client, path):
+    strange = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+    assert client.get(path, headers=strange).status_code in {200, 404}
+    assert client.post(path, headers=strange).status_code == 403
+
+
+def test_nobody_frames_the_page(client):
+    policy = client.get("/").headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
