@@ -1,7 +1,11 @@
-"""Activations for plots and for numpy: JSON thinned so that peaks survive, npy and npz in full."""
+"""Activations for plots and for numpy: JSON thinned so that peaks survive, npy and npz in full.
+
+All of them can be cut to a stretch of the video first, so that a zoomed plot sees every step.
+"""
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -44,11 +48,95 @@ def chosen_columns(stored: StoredActivations, labels: Sequence[str] | None) -> l
     return [place for place, label in enumerate(classes) if label in labels]
 
 
-def plot_json(stored: StoredActivations, columns: Sequence[int], max_points: int) -> str:
+@dataclass(frozen=True, slots=True)
+class CurveWindow:
+    """A stretch of a video's steps.
+
+    Attributes:
+        start_seconds, end_seconds: as asked for, cut to the video.
+        first_step, stop_step: half-open; every step whose middle lies in the stretch, and one
+            more on each side, so that a line drawn through them reaches both edges.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    first_step: int
+    stop_step: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the ``window`` of an answer."""
+        return {
+            "start": self.start_seconds,
+            "end": self.end_seconds,
+            "first_step": self.first_step,
+            "num_steps": self.stop_step - self.first_step,
+        }
+
+
+def window_of(
+    stored: StoredActivations, start: float | None, end: float | None
+) -> CurveWindow | None:
+    """Return the steps of a stretch of the video; None where no stretch is asked for.
+
+    Args:
+        stored: the whole video's.
+        start: seconds, >= 0; None is the beginning.
+        end: seconds; None, and whatever is later, is the end of the video.
+
+    Raises:
+        InvalidOption: nothing lies between start and end.
+    """
+    if start is None and end is None:
+        return None
+    duration = stored.duration_seconds
+    first_second = start or 0.0
+    last_second = duration if end is None else min(end, duration)
+    if first_second >= last_second:
+        message = (
+            f"The stretch from {first_second:g} to {last_second:g} seconds holds nothing; start "
+            f"must come before end, and before the video's end at {duration:g} seconds."
+        )
+        raise InvalidOption(message)
+    num_steps = len(stored.seconds)
+    first = int(np.searchsorted(stored.seconds, first_second, side="left")) - 1
+    stop = int(np.searchsorted(stored.seconds, last_second, side="right")) + 1
+    return CurveWindow(first_second, last_second, max(first, 0), min(stop, num_steps))
+
+
+def cut(stored: StoredActivations, window: CurveWindow) -> StoredActivations:
+    """Return the steps of a window alone, and the head proposals that touch them.
+
+    Proposals keep their place on the sequence of the whole video.
+    """
+    rows = slice(window.first_step, window.stop_step)
+    whole = stored.activations
+    localization = whole.localization[rows]
+    same = whole.scoring is whole.localization
+    activations = replace(
+        whole,
+        localization=localization,
+        scoring=localization if same else whole.scoring[rows],
+        attention=whole.attention[rows],
+        window_scores=None if whole.window_scores is None else whole.window_scores[rows],
+        proposals=_touching(whole.proposals, window),
+        stream_attention={name: one[rows] for name, one in whole.stream_attention.items()},
+    )
+    return replace(stored, activations=activations, seconds=stored.seconds[rows])
+
+
+def plot_json(
+    stored: StoredActivations,
+    columns: Sequence[int],
+    max_points: int,
+    window: CurveWindow | None = None,
+) -> str:
     """Render activations for a plot: at most so many points, each the highest of its steps.
 
     Head proposals are the best ``max_points`` of them, in their order.
     """
+    num_whole_steps = len(stored.seconds)
+    if window is not None:
+        stored = cut(stored, window)
     activations = stored.activations
     num_steps = len(activations.localization)
     num_points = min(max_points, num_steps)
@@ -62,7 +150,8 @@ def plot_json(stored: StoredActivations, columns: Sequence[int], max_points: int
     firsts, lasts = stored.seconds[edges[:-1]], stored.seconds[edges[1:] - 1]
     document = {
         "classes": [activations.classes[column] for column in columns],
-        "num_steps": num_steps,
+        "num_steps": num_whole_steps,
+        "window": None if window is None else window.to_json(),
         "seconds": _rounded((firsts + lasts) / 2),
         "localization": pooled(activations.localization[:, columns]),
         "scoring": None if same else pooled(activations.scoring[:, columns]),
@@ -105,6 +194,13 @@ def archive_file(stored: StoredActivations) -> bytes:
             **activation_arrays(stored.activations),
         }
     )
+
+
+def _touching(own: HeadProposals | None, window: CurveWindow) -> HeadProposals | None:
+    if own is None:
+        return None
+    kept = (own.steps[:, 1] > window.first_step) & (own.steps[:, 0] < window.stop_step)
+    return HeadProposals(own.class_index[kept], own.steps[kept], own.raw_scores[kept])
 
 
 def _proposals(

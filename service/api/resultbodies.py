@@ -71,11 +71,21 @@ class ResultBody(Body):
     recorded_at: str | None = None
 
 
+class CurvesWindow(Body):
+    """The stretch of a video that curves are of, and its steps, one beyond it on each side."""
+
+    start: float = Field(description="Seconds, cut to the video.")
+    end: float
+    first_step: int
+    num_steps: int
+
+
 class CurvesBody(Body):
     """Activations thinned for plots; every value is the highest of the steps of its point."""
 
     classes: list[str]
-    num_steps: int = Field(description="T, before thinning.")
+    num_steps: int = Field(description="T of the whole video, before thinning.")
+    window: CurvesWindow | None = Field(None, description="Null: the whole video.")
     seconds: list[float] = Field(description="The middle of each point.")
     localization: list[list[float]] = Field(description="By point, by class.")
     scoring: list[list[float]] | None = Field(description="Null: as `localization`.")

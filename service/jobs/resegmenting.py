@@ -76,10 +76,12 @@ class StoredActivations:
     Attributes:
         activations: as the head gave them.
         seconds: float64[T], the middle of each step.
+        duration_seconds: of the video.
     """
 
     activations: Activations
     seconds: NDArray[np.float64]
+    duration_seconds: float
 
 
 def resegment(
@@ -133,16 +135,18 @@ def stored_activations(
         ResultNotReady: it has not ended.
         ResultNotFound: it ended without a result, or nothing usable was kept.
     """
-    view, _ = get_result(core, job_id)
+    view, native = get_result(core, job_id)
+    duration_seconds = float(native["video"]["duration"])
     key = _key(core, view)
     try:
         if key is not None and key.endswith(JSON_ENDING):
-            return view, StoredActivations(*read_json_activations(core.blobs.get_bytes(key)))
+            old = read_json_activations(core.blobs.get_bytes(key))
+            return view, StoredActivations(*old, duration_seconds)
         evidence = _evidence(core, cache, view)
     except (FileNotFoundError, EvidenceInvalid, EvidenceMissing) as error:
         message = "No activations were kept for this job; submit the video again to have them."
         raise ResultNotFound(message) from error
-    return view, StoredActivations(evidence.activations, evidence.step_seconds())
+    return view, StoredActivations(evidence.activations, evidence.step_seconds(), duration_seconds)
 
 
 def _evidence(core: JobCore, cache: EvidenceCache, view: JobView) -> Evidence:

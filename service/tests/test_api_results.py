@@ -270,7 +270,7 @@ def test_activations_of_earlier_releases_are_still_read(finished, client, native
     address = finished(native, OLD_JSON, f"results/{new_id('job')}/activations.json")
     known = json.loads(OLD_JSON)
     curves = client.get(f"{address}/activations").json()
-    assert curves == {**known, "num_steps": 2, "stream_attention": {}}
+    assert curves == {**known, "num_steps": 2, "window": None, "stream_attention": {}}
     answer = client.get(f"{address}/activations?format=npy&array=localization")
     assert np.load(io.BytesIO(answer.content)).tolist() == known["localization"]
     answer = client.get(f"{address}/activations", headers={"Accept": "application/x-npz"})
@@ -292,6 +292,51 @@ def test_plots_are_thinned_so_that_peaks_survive(finished, client):
     assert thin["seconds"] == sorted(thin["seconds"])
     assert len(thin["proposals"]["raw_scores"]) == 7
     assert max(thin["proposals"]["raw_scores"]) == max(whole["proposals"]["raw_scores"])
+
+
+def test_a_stretch_of_the_video_comes_in_detail(finished, client):
+    evidence = evidence_of(num_snippets=400, windowed=True, own=True, streams=True)
+    address = finished(native_of(evidence), write_evidence(evidence)) + "/activations"
+    seconds = evidence.step_seconds()
+    part = client.get(f"{address}?start=100&end=120.5&points=20").json()
+    window = part["window"]
+    assert (window["start"], window["end"], part["num_steps"]) == (100, 120.5, 400)
+    rows = slice(window["first_step"], window["first_step"] + window["num_steps"])
+    # Every step in the stretch, and one more on each side.
+    assert seconds[rows][0] < 100 <= seconds[rows][1]
+    assert seconds[rows][-2] <= 120.5 < seconds[rows][-1]
+    for name in ("localization", "scoring", "window_scores"):
+        full = np.round(getattr(evidence.activations, name).astype(float), 6)[rows]
+        assert len(part[name]) == 20
+        assert np.max(part[name], axis=0).tolist() == full.max(axis=0).tolist()
+    assert len(part["stream_attention"]["rgb"]) == len(part["seconds"]) == 20
+    starts_and_ends = np.array(part["proposals"]["steps"])
+    assert np.all((starts_and_ends[:, 1] > rows.start) & (starts_and_ends[:, 0] < rows.stop))
+    answer = client.get(f"{address}?start=100&end=120.5&format=npy&array=attention")
+    exact = np.load(io.BytesIO(answer.content))
+    assert exact.tobytes() == evidence.activations.attention[rows].tobytes()
+    answer = client.get(f"{address}?start=100&end=120.5&format=npz")
+    with np.load(io.BytesIO(answer.content), allow_pickle=False) as arrays:
+        assert arrays["seconds"].tobytes() == seconds[rows].tobytes()
+
+
+def test_a_stretch_is_cut_to_the_video(finished, client):
+    evidence = evidence_of(num_snippets=40, same=True)
+    duration = evidence.grid.duration_seconds
+    address = finished(native_of(evidence), write_evidence(evidence)) + "/activations"
+    whole = client.get(address).json()
+    for query in ("start=0", f"end={duration + 5}", f"start=0&end={duration}"):
+        part = client.get(f"{address}?{query}").json()
+        assert part.pop("window")["end"] == pytest.approx(duration, abs=1e-3)
+        assert part == {name: value for name, value in whole.items() if name != "window"}
+    tail = client.get(f"{address}?start={duration - 0.01}").json()
+    assert tail["window"]["num_steps"] >= 1
+    for query in ("start=5&end=5", "start=6&end=5", f"start={duration}", f"start={duration + 1}"):
+        answer = client.get(f"{address}?{query}")
+        assert (answer.status_code, answer.json()["code"]) == (422, "option_invalid"), query
+    for query in ("start=-1", "start=nan", "end=inf", "end=0", "start=x"):
+        answer = client.get(f"{address}?{query}")
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request"), query
 
 
 def test_classes_can_be_chosen(finished, client):

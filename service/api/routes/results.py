@@ -5,7 +5,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
-from service.api.curves import ArrayName, archive_file, array_file, chosen_columns, plot_json
+from service.api.curves import (
+    ArrayName,
+    archive_file,
+    array_file,
+    chosen_columns,
+    cut,
+    plot_json,
+    window_of,
+)
 from service.api.deps import JobId, JobsRead, SecuredRoute
 from service.api.rendering import (
     CURVE_TYPES,
@@ -120,18 +128,30 @@ def get_job_activations(  # noqa: PLR0913 - a request's parameters are its own
         Query(max_length=MAX_LABELS, description="Of JSON and npy: only these classes."),
     ] = None,
     array: Annotated[ArrayName, Query(description="Of npy: which array.")] = "localization",
+    start: Annotated[
+        float | None,
+        Query(ge=0, allow_inf_nan=False, description="Seconds: only the steps from here on."),
+    ] = None,
+    end: Annotated[
+        float | None,
+        Query(gt=0, allow_inf_nan=False, description="Seconds: only the steps up to here."),
+    ] = None,
     accept: Accept = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Fetch the class activations behind a result: the evidence.
 
-    JSON is thinned for plots, so that peaks survive; npy and npz hold everything.
+    JSON is thinned for plots, so that peaks survive; npy and npz hold everything. With `start` or
+    `end` all three hold that stretch of the video alone, and one step beyond it on each side.
     """
     chosen = curve_format or choose_format(accept, CURVE_TYPES)
     view, stored = stored_activations(context.core, context.evidence, job_id)
     columns = chosen_columns(stored, label)
+    window = window_of(stored, start, end)
+    if chosen != "json" and window is not None:
+        stored = cut(stored, window)
     if chosen == "json":
-        content, ending = plot_json(stored, columns, points).encode(), "activations.json"
+        content, ending = plot_json(stored, columns, points, window).encode(), "activations.json"
     elif chosen == "npy":
         content, ending = array_file(stored, columns, array), f"{array}.npy"
     else:
