@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -9,7 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,15 @@ import numpy as np
 import pytest
 from sqlalchemy import select as sql_select
 
+from bench.web.archive import Archive, draw_short
+from bench.web.browser import (
+    BrowserMissing,
+    axe_violations,
+    install_checks,
+    open_browser,
+    watched_context,
+)
+from bench.web.serving import ServedArchive, served_archive
 from service.jobs.records import EventRecord, ResultRecord
 from service.jobs.store import create_engine_for, reading
 
@@ -29,6 +41,9 @@ LOOK_SECONDS = 0.05
 MODEL = "tiny@1"
 WIDTH_PX, HEIGHT_PX, FPS = 128, 96, 25
 ENDED = {"succeeded", "failed", "canceled"}
+SCREENS = ROOT / "docs" / "screens"
+DESKTOP = {"width": 1440, "height": 900}
+HOSTILE_NAME = "<img src=x onerror=alert(1)> \N{RIGHT-TO-LEFT OVERRIDE}4pm.\N{VIDEO CAMERA}.mp4"
 
 
 def pause(seconds: float = LOOK_SECONDS) -> None:
@@ -329,3 +344,129 @@ def start_service(tmp_path: Path, tiny_model: Path) -> Iterator[Callable[..., Se
     yield start
     for service in started:
         service.close()
+
+
+def _without_equipment(error: BrowserMissing) -> None:
+    if os.environ.get("REQUIRE_BROWSER"):
+        pytest.fail(f"{error} REQUIRE_BROWSER is set.")
+    pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The system's Chromium.
+
+    Of each module anew: while it runs, its event loop is this thread's, and nobody else's can be.
+    """
+    with ExitStack() as stack:
+        try:
+            browser = stack.enter_context(open_browser())
+        except BrowserMissing as error:
+            _without_equipment(error)
+        yield browser
+
+
+@pytest.fixture
+def page_of(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Returns (address?, allowed_errors?, **options of a context) -> a page with nothing stored.
+
+    The page has its `Watch` as ``watch``. At the end of the test nothing may have broken a policy,
+    no error may have been logged but those that match ``allowed_errors``, and no request may have
+    left this machine.
+    """
+    with ExitStack() as stack:
+        opened = []
+
+        def open_page(
+            address: str | None = None, allowed_errors: str = "$^", **options: Any
+        ) -> Any:
+            options = {"viewport": DESKTOP, "color_scheme": "light", **options}
+            context, watch = stack.enter_context(watched_context(browser, **options))
+            opened.append((watch, re.compile(allowed_errors)))
+            page = context.new_page()
+            page.watch = watch
+            page.set_default_timeout(20_000)
+            if address is not None:
+                page.goto(address)
+            return page
+
+        yield open_page
+        for watch, allowed in opened:
+            assert watch.violations == []
+            assert [error for error in watch.errors if not allowed.search(error)] == []
+            assert watch.strangers() == []
+
+
+@pytest.fixture(scope="session")
+def web_modules(pytestconfig: pytest.Config) -> Path:
+    """node_modules with axe-core and TypeScript."""
+    try:
+        return install_checks(pytestconfig.cache.mkdir("web"))
+    except BrowserMissing as error:
+        _without_equipment(error)
+        raise
+
+
+@pytest.fixture
+def axe(web_modules: Path) -> Callable[[Any], list[dict[str, Any]]]:
+    """Returns (page) -> what axe-core finds wrong with it; to be compared with []."""
+    return lambda page: axe_violations(page, web_modules)
+
+
+@pytest.fixture
+def screen(tmp_path: Path) -> Callable[..., Path]:
+    """Returns (page, name, **options) -> path of a picture of it.
+
+    With RECORD_SCREENS set it is put into docs/screens, where the documents show it.
+    """
+    folder = SCREENS if os.environ.get("RECORD_SCREENS") else tmp_path
+
+    def take(page: Any, name: str, **options: Any) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{name}.png"
+        page.screenshot(path=path, **options)
+        return path
+
+    return take
+
+
+@pytest.fixture(scope="session")
+def drawn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where videos for archives are drawn, each once; see `bench.web.archive`."""
+    return tmp_path_factory.mktemp("drawn")
+
+
+@pytest.fixture(scope="module")
+def archive_service(
+    tmp_path_factory: pytest.TempPathFactory, drawn_folder: Path
+) -> Iterator[ServedArchive]:
+    """`kinetag api` on an archive of six jobs, one of a hostile name; ``jobs`` has their ids."""
+    archive = Archive(tmp_path_factory.mktemp("archive") / "data")
+    looks = {"width_px": 320, "height_px": 240}
+    drawn = [
+        draw_short(drawn_folder, 1, 20, labels=("wave", "fall"), **looks),
+        draw_short(drawn_folder, 2, 20, labels=("jump", "kick"), **looks),
+        draw_short(drawn_folder, 3, 12, labels=(), **looks),
+    ]
+    morning = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
+    planted = [
+        replace(
+            drawn[0], name="entrance.mp4", camera="entrance", recorded_at=morning, tag="monday"
+        ),
+        replace(drawn[1], name="dock.mp4", camera="dock", recorded_at=morning, tag="monday"),
+        replace(drawn[2], name="nothing.mp4", camera="dock", tag="tuesday"),
+        replace(drawn[1], name=HOSTILE_NAME, camera="<b>yard</b>", tag="<i>tag</i>"),
+    ]
+    jobs = [archive.add(recording) for recording in planted]
+    jobs.append(
+        archive.add_failed(
+            replace(drawn[2], name="broken.mp4"),
+            "unreadable_video",
+            "The file is a text, not a video.",
+        )
+    )
+    jobs.append(archive.add_queued(replace(drawn[0], name="waiting.mp4")))
+    with served_archive(archive) as served:
+        served.jobs = jobs
+        yield served
+    archive.close()
