@@ -5,6 +5,7 @@
     │   ├── InvalidRequest        invalid_request
     │   │   └── InvalidOption         option_invalid
     │   ├── Unauthorized          unauthorized
+    │   │   └── TokenExpired          token_expired
     │   ├── Forbidden             forbidden
     │   ├── HostRefused           host_not_allowed
     │   ├── OriginRefused         origin_not_allowed
@@ -107,6 +108,13 @@ class Unauthorized(RequestError):
     status: ClassVar[int] = 401
     # Source: RFC 9110, section 11.6.1: an answer 401 says how to authenticate.
     headers = MappingProxyType({"WWW-Authenticate": 'Bearer realm="kinetag"'})
+
+
+class TokenExpired(Unauthorized):
+    """The time of an embed token or ticket is over."""
+
+    code: ClassVar[str] = "token_expired"
+    title: ClassVar[str] = "The embed token has expired"
 
 
 class Forbidden(RequestError):

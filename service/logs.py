@@ -19,6 +19,8 @@ BLOT = "***"
 SECRETS = (
     # API keys (`service.accounts.secrets`) and webhooks' secrets (Standard Webhooks).
     (re.compile(r"\bkinetag_[0-9A-Z]{26}_[0-9a-f]{8,}"), BLOT),
+    # Embed tokens and tickets (`service.embedding.signing`).
+    (re.compile(r"\bkt[a-z]_[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+"), BLOT),
     (re.compile(r"\bwhsec_[A-Za-z0-9+/=_-]+"), BLOT),
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9+/=._~-]{8,}"), rf"\1 {BLOT}"),
     # In URLs: user and password, query and fragment.

@@ -17,7 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from service.api import tus_requests
 from service.api.access import AdmissionWatch, Gate
-from service.api.deps import ApiContext
+from service.api.deps import ApiContext, shown_routes
 from service.api.guards import CallerGuard, SafeHeaders
 from service.api.observing import Observed
 from service.api.openapi import describe
@@ -154,6 +154,7 @@ def create_app(settings: Settings, stopping: threading.Event | None = None) -> F
         CallerGuard,
         allowed_hosts=settings.allowed_hosts,
         allowed_origins=settings.allowed_origins,
+        shown=shown_routes(route for module in ROUTES for route in module.router.routes),
     )
     app.add_middleware(SafeHeaders)
     app.state.request_metrics = RequestMetrics()

@@ -19,6 +19,8 @@ class Scope(StrEnum):
     """Upload and delete videos."""
     WEBHOOKS = "webhooks:manage"
     """Webhooks and their deliveries."""
+    EMBED_MINT = "embed:mint"
+    """Make embed tokens, with which web pages show single jobs or cameras of the tenant."""
     METRICS = "metrics:read"
     """/metrics, which knows no tenants."""
     ADMIN = "admin"

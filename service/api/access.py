@@ -2,7 +2,8 @@
 
 A key comes in ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``, never in the address, which
 logs and browsers keep. A key that does not hold is refused wherever it comes, also where none is
-needed.
+needed. An embed token comes as a key does, and opens what a route shows to its subject alone; a
+ticket comes in the address, of one video's bytes.
 """
 
 import math
@@ -23,9 +24,14 @@ from service.accounts.limits import Quotas
 from service.accounts.rates import RequestRates, UploadSlots
 from service.accounts.scopes import Scope, allows
 from service.accounts.secrets import parse_key
+from service.api.embeds import Shown, require_origin, ticket_of
+from service.embedding.subjects import shows_job, shows_video
+from service.embedding.tokens import Grant, is_token
+from service.embedding.viewers import Viewer, Viewers
 from service.errors import (
     DatabaseUnavailable,
     Forbidden,
+    NotFound,
     RateLimited,
     ServiceError,
     Unauthorized,
@@ -52,15 +58,23 @@ class Admission:
     """A request that was let in.
 
     Attributes:
-        key_text: as it was sent; to be checked again while the request goes on.
+        key_text: key, token or ticket as it was sent; to be checked again while the request goes
+            on.
+        viewer: who comes with an embed token or a ticket; None of who comes with a key or without.
         headers: to go with the answer.
         checked_at: on the monotonic clock, in seconds.
     """
 
     holder: Holder
     key_text: str | None = field(repr=False)
+    viewer: Viewer | None
     headers: Mapping[str, str]
     checked_at: float
+
+    @property
+    def grant(self) -> Grant | None:
+        """What it is limited to; None for no limit but that of its scopes."""
+        return None if self.viewer is None else self.viewer.grant
 
 
 class Gate:
@@ -72,24 +86,38 @@ class Gate:
     """
 
     def __init__(self, settings: Settings, core: JobCore) -> None:
+        self._core = core
         self.keyring = Keyring(core, Quotas.of(settings))
+        self.viewers = Viewers(core, Quotas.of(settings), keys_required=keys_required(settings))
         self._rates = RequestRates()
         self._uploads = UploadSlots()
         self._keys_required = keys_required(settings)
 
-    async def admit(self, request: Request, scope: Scope) -> Admission:
+    async def admit(
+        self, request: Request, scope: Scope, shown: Shown = Shown.NOTHING
+    ) -> Admission:
         """Let a request in, once, if its caller has a scope.
+
+        Args:
+            request: to a route.
+            scope: that the route needs.
+            shown: what it shows to who comes with an embed token or a ticket.
 
         Raises:
             Unauthorized: there is no key where one is needed, or one that does not hold.
+            NotFound: what the token or ticket shows is gone.
+            OriginRefused: a page uses a token or ticket that does not name its origin.
             RateLimited: the tenant asks too often.
-            Forbidden: the key lacks the scope.
+            Forbidden: the key lacks the scope, or the token does not show this.
         """
         admission: Admission | None = getattr(request.state, "admission", None)
         try:
             if admission is None:
-                admission = request.state.admission = await self._identify(request)
+                admission = await self._identify(request, shown)
+                request.state.admission = admission
             _require_scope(admission.holder, scope)
+            if admission.viewer is not None:
+                await self._require_shown(request, admission.viewer, shown)
         except ServiceError as error:
             self._audit_denial(request, error, admission)
             raise
@@ -134,8 +162,11 @@ class Gate:
             return True
         admission.checked_at = now
         try:
-            await self._holder(admission.key_text)
-        except Unauthorized:
+            if admission.viewer is None:
+                await self._holder(admission.key_text)
+            else:
+                await self._viewer(admission.key_text)
+        except (Unauthorized, NotFound):
             return False
         except DatabaseUnavailable:
             # Nobody new comes in meanwhile, but who is in is not thrown out by an outage.
@@ -143,18 +174,35 @@ class Gate:
         return True
 
     async def trusts(self, request: Request) -> bool:
-        """Say whether somebody asks who would be let in, whatever for."""
+        """Say whether somebody asks who would be let in, whatever for; viewers are not."""
         try:
             text = self._key_text(request.headers)
             if text is not None:
+                # A token is no key, so it is refused here.
                 await self._holder(text)
         except (Unauthorized, DatabaseUnavailable):
             return False
         return True
 
-    async def _identify(self, request: Request) -> Admission:
+    async def _identify(self, request: Request, shown: Shown) -> Admission:
+        text = presented_key(request.headers)
+        if text is None and shown is Shown.BYTES:
+            text = ticket_of(request)
+            signed = text is not None
+        else:
+            signed = text is not None and is_token(text)
+        if text is not None and signed:
+            viewer = await self._viewer(text)
+            require_origin(request.headers, viewer.grant)
+            return Admission(
+                viewer.holder, text, viewer, self._counted(viewer.holder), time.monotonic()
+            )
         text = self._key_text(request.headers)
         holder = await self._holder(text)
+        return Admission(holder, text, None, self._counted(holder), time.monotonic())
+
+    def _counted(self, holder: Holder) -> Mapping[str, str]:
+        """Count a request of a tenant; return what tells him of his rate."""
         headers: Mapping[str, str] = {}
         if holder.quotas.requests_per_second is not None:
             allowance = self._rates.spend(holder.tenant_id, holder.quotas.requests_per_second)
@@ -167,7 +215,43 @@ class Gate:
                 )
                 error.headers = {**headers, "Retry-After": str(wait_seconds)}
                 raise error
-        return Admission(holder, text, headers, time.monotonic())
+        return headers
+
+    async def _require_shown(self, request: Request, viewer: Viewer, shown: Shown) -> None:
+        """Make sure that a route shows something to a viewer, and that it is his to see.
+
+        Raises:
+            Forbidden: it does not, or it is not; he does not learn whether it exists.
+        """
+        if await run_in_threadpool(self._shows, request.path_params, viewer, shown):
+            return
+        message = (
+            "This embed token or ticket opens no such address: it shows one job, or one camera's "
+            "jobs, or one video's bytes."
+        )
+        raise Forbidden(message)
+
+    def _shows(self, named: Mapping[str, Any], viewer: Viewer, shown: Shown) -> bool:
+        if viewer.video_id is not None:
+            return shown is Shown.BYTES and named["video_id"] == viewer.video_id
+        core = self._core.for_tenant(viewer.holder.tenant_id)
+        subject = viewer.grant.subject
+        if subject is None:
+            return False
+        match shown:
+            case Shown.JOB:
+                return shows_job(core, subject, named["job_id"])
+            case Shown.VIDEO:
+                return shows_video(core, subject, named["video_id"])
+            case Shown.CAMERA:
+                return subject.camera is not None
+        return False
+
+    async def _viewer(self, text: str | None) -> Viewer:
+        known = self.viewers.remembered(text or "")
+        if known is not None:
+            return known
+        return await run_in_threadpool(self.viewers.look_up, text or "")
 
     async def _holder(self, text: str | None) -> Holder:
         known = self.keyring.remembered(text)
@@ -206,7 +290,10 @@ def who_asked(scope: AsgiScope) -> dict[str, str | None]:
     admission: Admission | None = scope.get("state", {}).get("admission")
     if admission is None:
         return {}
-    return {"tenant_id": admission.holder.tenant_id, "key_id": admission.holder.key_id}
+    who = {"tenant_id": admission.holder.tenant_id, "key_id": admission.holder.key_id}
+    if admission.viewer is not None:
+        who["by"] = "embed_token" if admission.viewer.video_id is None else "ticket"
+    return who
 
 
 def presented_key(headers: Headers) -> str | None:

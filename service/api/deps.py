@@ -2,25 +2,31 @@
 
 A route says which scope it needs by the type of its context, ``context: JobsRead``, and its
 router is made with ``route_class=SecuredRoute``, so that the scope is checked before the body is
-read. A route without a scope is for everybody: only health and documentation are.
+read. A route without a scope is for everybody: only health, documentation and pages are. A route
+is closed to embed tokens unless its context is one of those named ``…Shown``.
 """
 
 import re
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
-from fastapi import Depends, Path, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.openapi.models import HTTPBearer
 from fastapi.routing import APIRoute
 from fastapi.security.base import SecurityBase
+from starlette.routing import BaseRoute
 
 from service.accounts.scopes import ALL_SCOPES, Scope
 from service.api.access import Gate
 from service.api.bodylimits import bounded
-from service.errors import JobNotFound
+from service.api.embeds import Shown
+from service.embedding.signing import MAX_TEXT_CHARACTERS
+from service.embedding.subjects import Subject
+from service.embedding.tokens import Grant
+from service.errors import Forbidden, JobNotFound
 from service.jobs.commands import JobCore
 from service.jobs.records import DEFAULT_TENANT
 from service.jobs.resegmenting import EvidenceCache
@@ -39,11 +45,13 @@ class Caller:
 
     Attributes:
         key_id: of the API key; None where none was needed.
+        grant: what he is limited to who comes with an embed token or a ticket; None of others.
     """
 
     tenant_id: str
     scopes: frozenset[Scope]
     key_id: str | None = None
+    grant: Grant | None = None
 
 
 ANYBODY = Caller(DEFAULT_TENANT, ALL_SCOPES)
@@ -66,6 +74,14 @@ class ApiContext:
     caller: Caller = ANYBODY
     evidence: EvidenceCache = field(default_factory=EvidenceCache)
 
+    @property
+    def seen_through(self) -> Subject | None:
+        """What an embed token limits this request to; None where there is no such limit.
+
+        A route that is `CameraShown` must limit what it lists to this camera.
+        """
+        return None if self.caller.grant is None else self.caller.grant.subject
+
 
 def api_context(request: Request) -> ApiContext:
     """Return the context that the application's lifespan made, of no tenant."""
@@ -83,10 +99,15 @@ class Needs(SecurityBase):
     """A dependency that gives the context of a caller who has a scope.
 
     It is a security scheme of FastAPI's, so that the OpenAPI document tells of the key.
+
+    Args:
+        scope: that the caller needs.
+        shown: what the route shows to who comes with an embed token or a ticket.
     """
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, shown: Shown = Shown.NOTHING) -> None:
         self.scope = scope
+        self.shown = shown
         self.scheme_name = "apiKey"
         self.model = HTTPBearer(
             bearerFormat="kinetag_ID_SECRET",
@@ -103,9 +124,10 @@ class Needs(SecurityBase):
             Forbidden: the key lacks the scope.
             RateLimited: the tenant asks too often.
         """
-        holder = (await gate_of(request).admit(request, self.scope)).holder
+        admission = await gate_of(request).admit(request, self.scope, self.shown)
+        holder = admission.holder
         context = api_context(request)
-        caller = Caller(holder.tenant_id, holder.scopes, holder.key_id)
+        caller = Caller(holder.tenant_id, holder.scopes, holder.key_id, admission.grant)
         return replace(context, core=context.core.for_tenant(holder.tenant_id), caller=caller)
 
 
@@ -115,13 +137,14 @@ class SecuredRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler behind the gate."""
         handle = super().get_route_handler()
+        needs = tuple(_needs(self.dependant))
         scopes = needed_scopes(self.dependant)
         read_whole = self.body_field is not None
 
         async def handle_admitted(request: Request) -> Response:
             gate = gate_of(request)
-            for scope in scopes:
-                await gate.admit(request, scope)
+            for need in needs:
+                await gate.admit(request, need.scope, need.shown)
             slot = gate.take_upload_slot(request)
             patience_seconds = api_context(request).settings.upload_stall_seconds
             try:
@@ -141,11 +164,43 @@ def needed_scopes(dependant: Dependant) -> tuple[Scope, ...]:
     return tuple({need.scope for need in _needs(dependant)})
 
 
+def shown_routes(routes: Iterable[BaseRoute]) -> tuple[SecuredRoute, ...]:
+    """Return the routes that show anything to an embed token or a ticket."""
+    return tuple(
+        route for route in routes if isinstance(route, SecuredRoute) and what_is_shown(route)
+    )
+
+
+def what_is_shown(route: SecuredRoute) -> frozenset[Shown]:
+    """Return what a route shows to an embed token or a ticket; empty if it is closed to them."""
+    shown = frozenset(need.shown for need in _needs(route.dependant))
+    return frozenset() if Shown.NOTHING in shown else shown
+
+
 def _needs(dependant: Dependant) -> Iterator[Needs]:
     for dependency in dependant.dependencies:
         if isinstance(dependency.call, Needs):
             yield dependency.call
         yield from _needs(dependency)
+
+
+def seen_camera(context: ApiContext, asked: str | None) -> str | None:
+    """Return the camera that a `CameraShown` route limits its list to; None for no limit.
+
+    Args:
+        context: of the request.
+        asked: the camera it asks for; None for all.
+
+    Raises:
+        Forbidden: it asks for another camera than that of its embed token.
+    """
+    subject = context.seen_through
+    if subject is None:
+        return asked
+    if subject.camera is None or asked not in {None, subject.camera}:
+        message = "This embed token shows one camera; ask for that one, or for none by name."
+        raise Forbidden(message)
+    return subject.camera
 
 
 async def is_trusted(request: Request) -> bool:
@@ -165,6 +220,19 @@ async def known_job_id(job_id: Annotated[str, Path(description="As given in `id`
     return job_id
 
 
+async def ticket_text(
+    ticket: Annotated[
+        str | None,
+        Query(
+            max_length=MAX_TEXT_CHARACTERS,
+            description="Of POST …/ticket, instead of a key: for players that can send no header.",
+        ),
+    ] = None,
+) -> str | None:
+    """Describe the parameter; it is the gate that looks at it."""
+    return ticket
+
+
 Unbound = Annotated[ApiContext, Depends(api_context)]
 """For routes that are about the process and about nobody's data."""
 
@@ -172,8 +240,13 @@ Trusted = Annotated[bool, Depends(is_trusted)]
 JobsRead = Annotated[ApiContext, Depends(Needs(Scope.JOBS_READ))]
 JobsWrite = Annotated[ApiContext, Depends(Needs(Scope.JOBS_WRITE))]
 VideosRead = Annotated[ApiContext, Depends(Needs(Scope.VIDEOS_READ))]
+JobShown = Annotated[ApiContext, Depends(Needs(Scope.JOBS_READ, Shown.JOB))]
+VideoShown = Annotated[ApiContext, Depends(Needs(Scope.VIDEOS_READ, Shown.VIDEO))]
+BytesShown = Annotated[ApiContext, Depends(Needs(Scope.VIDEOS_READ, Shown.BYTES))]
+CameraShown = Annotated[ApiContext, Depends(Needs(Scope.JOBS_READ, Shown.CAMERA))]
 VideosWrite = Annotated[ApiContext, Depends(Needs(Scope.VIDEOS_WRITE))]
 Webhooks = Annotated[ApiContext, Depends(Needs(Scope.WEBHOOKS))]
+EmbedMint = Annotated[ApiContext, Depends(Needs(Scope.EMBED_MINT))]
 Metrics = Annotated[ApiContext, Depends(Needs(Scope.METRICS))]
 Admin = Annotated[ApiContext, Depends(Needs(Scope.ADMIN))]
 JobId = Annotated[str, Depends(known_job_id)]

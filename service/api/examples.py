@@ -257,6 +257,18 @@ EXAMPLES = (
         'curl -X DELETE "$KINETAG/v1/webhooks/$WEBHOOK"',
         204,
     ),
+    # On web pages of other origins.
+    Example(
+        "POST /v1/embed-tokens",
+        f"""curl {JSON_BODY} '{{"job": "'$JOB'", "origins": ["https://dash.example"]}}' \\
+  "$KINETAG/v1/embed-tokens\"""",
+        201,
+    ),
+    Example(
+        "POST /v1/videos/{video_id}/ticket",
+        'curl -X POST "$KINETAG/v1/videos/$VIDEO/ticket"',
+        201,
+    ),
     # Models, keys, the service itself.
     Example("GET /v1/models", 'curl "$KINETAG/v1/models"', 200),
     Example(

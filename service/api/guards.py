@@ -1,19 +1,25 @@
 """Pure ASGI layers around the application: who may call it, safe headers, one log line each.
 
 Loopback is no protection against web pages: a page of any site can make its visitor's browser
-call 127.0.0.1, by DNS rebinding (hence the check of Host) or directly (hence that of Origin).
+call 127.0.0.1, by DNS rebinding (hence the check of Host) or directly (hence that of Origin). A
+page of another origin gets past with an embed token or a ticket that names it, and no further than
+`service.api.embeds` says.
 """
 
 import re
 import time
+from collections.abc import Sequence
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.access import who_asked
+from service.api.access import Gate, who_asked
+from service.api.embeds import ForeignPages, origins_of, readable_by
 from service.api.problems import problem_response
-from service.errors import HostRefused, OriginRefused, RequestError
+from service.errors import HostRefused, OriginRefused, ServiceError
 
 SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -24,6 +30,8 @@ SAFE_HEADERS = {
     # Answers describe private videos: nothing on the way may keep them.
     "Cache-Control": "no-store",
 }
+
+NO_FRAMES = "frame-ancestors 'none'"
 
 OPEN_PATHS = re.compile(r"/(?:docs(?:/.*)?|embed/.*|web/.*)?")
 """Pages and their files: they know nobody's data, and links and frames of other sites lead to
@@ -47,49 +55,68 @@ class CallerGuard:
         app: the application behind it.
         allowed_hosts: names without port; ``*`` for any.
         allowed_origins: origins that may call besides the service's own.
+        shown: routes that pages of any origin may call with an embed token or a ticket.
     """
 
     def __init__(
-        self, app: ASGIApp, allowed_hosts: tuple[str, ...], allowed_origins: tuple[str, ...]
+        self,
+        app: ASGIApp,
+        allowed_hosts: tuple[str, ...],
+        allowed_origins: tuple[str, ...],
+        shown: Sequence[BaseRoute] = (),
     ) -> None:
         self._app = app
+        self._pages = ForeignPages(shown)
         self._hosts = frozenset(host.strip("[]").lower() for host in allowed_hosts)
         self._origins = frozenset(origin.rstrip("/").lower() for origin in allowed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass an HTTP request on, or answer it with a problem document."""
         if scope["type"] == "http":
-            refusal = self._refusal(scope)
+            refusal = self._host_refusal(scope)
+            if refusal is None and self._is_foreign(scope):
+                refusal = self._pages.preflight(scope) or await self._origin_refusal(scope)
+                if refusal is None:
+                    send = readable_by(Headers(scope=scope)["origin"], send)
             if refusal is not None:
-                await problem_response(refusal)(scope, receive, send)
+                await refusal(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> RequestError | None:
-        headers = Headers(scope=scope)
-        hosts = headers.getlist("host")
+    def _host_refusal(self, scope: Scope) -> Response | None:
+        hosts = Headers(scope=scope).getlist("host")
         name = _host_name(hosts[0]) if len(hosts) == 1 else ""
-        if "*" not in self._hosts and name not in self._hosts:
-            message = (
-                "The request names a host that this service does not answer for; an operator "
-                "adds it to KINETAG_ALLOWED_HOSTS."
-            )
-            return HostRefused(message)
-        if scope["method"] in {"GET", "HEAD"} and OPEN_PATHS.fullmatch(scope["path"]):
+        if "*" in self._hosts or name in self._hosts:
             return None
-        origins = headers.getlist("origin")
-        own = {f"{scheme}://{host.lower()}" for scheme in ("http", "https") for host in hosts}
-        foreign = any(origin.lower() not in own | self._origins for origin in origins)
+        message = (
+            "The request names a host that this service does not answer for; an operator "
+            "adds it to KINETAG_ALLOWED_HOSTS."
+        )
+        return problem_response(HostRefused(message))
+
+    def _is_foreign(self, scope: Scope) -> bool:
+        """Say whether a page made this request to which nobody gave the run of the API."""
+        if scope["method"] in {"GET", "HEAD"} and OPEN_PATHS.fullmatch(scope["path"]):
+            return False
+        headers = Headers(scope=scope)
         # Browsers leave Origin out of simple GETs, and say then where they come from.
-        if not origins and headers.get("sec-fetch-site") == "cross-site":
-            foreign = True
-        if foreign:
-            message = (
-                "A web page of another origin made this request; an operator adds the page's "
-                "origin to KINETAG_ALLOWED_ORIGINS if it may."
-            )
-            return OriginRefused(message)
-        return None
+        if not headers.getlist("origin") and headers.get("sec-fetch-site") == "cross-site":
+            return True
+        return any(origin.lower() not in self._origins for origin in origins_of(headers))
+
+    async def _origin_refusal(self, scope: Scope) -> Response | None:
+        gate: Gate = scope["app"].state.gate
+        try:
+            if await self._pages.may_ask(scope, gate.viewers):
+                return None
+        except ServiceError as error:
+            return problem_response(error)
+        message = (
+            "A web page of another origin made this request; an operator adds the page's "
+            "origin to KINETAG_ALLOWED_ORIGINS if it may, or the page shows a single job with an "
+            "embed token that names it."
+        )
+        return problem_response(OriginRefused(message))
 
 
 class SafeHeaders:
@@ -113,6 +140,10 @@ class SafeHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in SAFE_HEADERS.items():
                     headers.setdefault(name, value)
+                policy = headers["Content-Security-Policy"]
+                if "frame-ancestors" in policy and NO_FRAMES not in policy:
+                    # The older header knows no origins; the policy says who may frame this.
+                    del headers["X-Frame-Options"]
             await send(message)
 
         try:

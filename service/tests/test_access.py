@@ -29,6 +29,8 @@ OPEN = {
     ("GET", "/docs/style.css"),
     ("GET", "/"),
     ("GET", "/web/{path:path}"),
+    ("GET", "/embed/camera"),
+    ("GET", "/embed/{job_id}"),
     # Say which tus is spoken.
     ("OPTIONS", "/v1/uploads"),
     ("OPTIONS", "/v1/uploads/{upload_id}"),

@@ -44,7 +44,7 @@ def test_a_key_is_alone_on_standard_output_and_opens_the_door(kinetag, ring):
     holder = ring.look_up(key)
     assert holder.key_id in result.stderr
     assert sorted(holder.scopes) == [
-        "jobs:read", "jobs:write", "videos:read", "videos:write", "webhooks:manage"
+        "embed:mint", "jobs:read", "jobs:write", "videos:read", "videos:write", "webhooks:manage"
     ]  # fmt: skip
 
 

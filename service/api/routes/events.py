@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI, Header, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from service.api.deps import ApiContext, JobId, JobsRead, SecuredRoute
+from service.api.deps import ApiContext, JobId, JobShown, JobsRead, SecuredRoute
 from service.api.feed import EventFeed, Subscription, event_frame, progress_frame
 from service.api.schemas import PROBLEMS
 from service.errors import InvalidRequest
@@ -68,7 +68,7 @@ router = APIRouter(
 @router.get("/jobs/{job_id}/events", response_class=Response, responses=STREAM_DOCUMENTATION)
 async def get_job_events(
     request: Request,
-    context: JobsRead,
+    context: JobShown,
     job_id: JobId,
     header: LastEventId = None,
     query: LastEventIdQuery = None,

@@ -3,12 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Header, Query, Request
 from starlette.responses import Response
 
-from service.api.deps import ApiContext, JobId, JobsRead, JobsWrite, SecuredRoute
+from service.api.deps import (
+    ApiContext,
+    CameraShown,
+    JobId,
+    JobShown,
+    JobsWrite,
+    SecuredRoute,
+    seen_camera,
+)
 from service.api.jobbodies import REQUEST_DOCUMENTATION, JobQuery
 from service.api.looks import JobLooks
 from service.api.schemas import PROBLEMS, JobBody, JobList
@@ -70,12 +79,13 @@ async def post_job(
 
 @router.get("")
 def get_jobs(
-    context: JobsRead,
+    context: CameraShown,
     wanted: Annotated[JobQuery, Query()],
 ) -> JobList:
     """List jobs, newest first; a page token stays valid, and jobs made meanwhile shift nothing."""
+    shown = replace(wanted.filter(), camera=seen_camera(context, wanted.camera))
     page = listing.list_jobs(
-        context.core, wanted.filter(), page_size=wanted.page_size, page_token=wanted.page_token
+        context.core, shown, page_size=wanted.page_size, page_token=wanted.page_token
     )
     jobs = [JobBody.of(view) for view in page.views]
     return JobList(jobs=jobs, next_page_token=page.next_page_token)
@@ -85,7 +95,7 @@ def get_jobs(
 async def get_job(
     request: Request,
     response: Response,
-    context: JobsRead,
+    context: JobShown,
     job_id: JobId,
     wait: Annotated[
         float,

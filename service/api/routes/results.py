@@ -14,7 +14,7 @@ from service.api.curves import (
     plot_json,
     window_of,
 )
-from service.api.deps import JobId, JobsRead, SecuredRoute
+from service.api.deps import JobId, JobShown, SecuredRoute
 from service.api.rendering import (
     CURVE_TYPES,
     RESULT_TYPES,
@@ -80,7 +80,7 @@ router = APIRouter(
     "/{job_id}/result", response_class=Response, responses={**RESULT_ANSWER, **UNCHANGED_ANSWER}
 )
 def get_job_result(
-    context: JobsRead,
+    context: JobShown,
     job_id: JobId,
     result_format: Format = None,
     accept: Accept = None,
@@ -94,7 +94,7 @@ def get_job_result(
 
 @router.post("/{job_id}/resegment", response_class=Response, responses=RESULT_ANSWER)
 def post_resegment(
-    context: JobsRead,
+    context: JobShown,
     job_id: JobId,
     choice: SegmentChoice,
     result_format: Format = None,
@@ -115,7 +115,7 @@ def post_resegment(
     responses={**CURVES_ANSWER, **UNCHANGED_ANSWER},
 )
 def get_job_activations(  # noqa: PLR0913 - a request's parameters are its own
-    context: JobsRead,
+    context: JobShown,
     job_id: JobId,
     curve_format: Annotated[
         CurveFormat | None, Query(alias="format", description="Goes before the Accept header.")

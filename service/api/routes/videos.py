@@ -1,21 +1,37 @@
 """/v1/videos: videos, their bytes and thumbnails."""
 
 import re
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
-from service.api.deps import ID_BODY, ApiContext, SecuredRoute, VideosRead, VideosWrite
+from service.api.deps import (
+    ID_BODY,
+    ApiContext,
+    BytesShown,
+    SecuredRoute,
+    VideoShown,
+    VideosRead,
+    VideosWrite,
+    gate_of,
+    ticket_text,
+)
+from service.api.embed_bodies import TicketBody
+from service.api.embeds import TICKET, origins_of
 from service.api.schemas import PROBLEMS
 from service.api.video_content import content_response
 from service.api.video_intake import DOCUMENTATION, take_in
 from service.api.videobodies import ThumbnailsPending, VideoDetails, VideoList
+from service.embedding.tickets import MAX_LIFETIME_SECONDS, Ticket, sign_ticket
+from service.embedding.tokens import Grant, expiry
 from service.errors import VideoNotFound, VideoNotReady
 from service.ingest import library
 from service.ingest.library import VideoFilter
 from service.jobs.states import VideoStatus
+from service.jobs.store import reading
 
 MAX_PAGE_SIZE = 200
 DEFAULT_PAGE_SIZE = 50
@@ -98,7 +114,7 @@ def get_videos(
 
 
 @router.get("/{video_id}")
-def get_video(context: VideosRead, video_id: VideoId) -> VideoDetails:
+def get_video(context: VideoShown, video_id: VideoId) -> VideoDetails:
     """Look at a video."""
     return VideoDetails.of(library.get_video(context.core, video_id))
 
@@ -123,21 +139,59 @@ def delete_video(
     return Response(status_code=204 if gone else 202)
 
 
-@router.get("/{video_id}/content", response_class=Response, responses=BYTES)
-def get_content(request: Request, context: VideosRead, video_id: VideoId) -> Response:
+@router.post("/{video_id}/ticket", status_code=201)
+def post_ticket(request: Request, context: VideoShown, video_id: VideoId) -> TicketBody:
+    """Make an address of the video's bytes that needs no header, for players, for some minutes.
+
+    A page of another origin gets one that works on that origin alone.
+    """
+    library.get_video(context.core, video_id)
+    text, expires_at = _ticket(request, context, video_id)
+    return TicketBody(url=f"/v1/videos/{video_id}/content?{TICKET}={text}", expires_at=expires_at)
+
+
+def _ticket(request: Request, context: ApiContext, video_id: str) -> tuple[str, datetime]:
+    caller = context.caller
+    with reading(context.core.engine) as session:
+        expires_at = expiry(context.core.clock.now(session), MAX_LIFETIME_SECONDS)
+    if caller.grant is not None:
+        # What was let in for a while lets nobody else in for longer.
+        expires_at = min(expires_at, caller.grant.expires_at)
+    grant = Grant(
+        caller.tenant_id,
+        context.seen_through,
+        tuple(origins_of(request.headers)),
+        expires_at,
+        caller.key_id,
+    )
+    return sign_ticket(gate_of(request).viewers.signer, Ticket(video_id, grant)), expires_at
+
+
+@router.get(
+    "/{video_id}/content",
+    response_class=Response,
+    responses=BYTES,
+    dependencies=[Depends(ticket_text)],
+)
+def get_content(request: Request, context: BytesShown, video_id: VideoId) -> Response:
     """Fetch the video itself; ``Range`` asks for a part of it."""
     return content_response(context, request, library.get_video(context.core, video_id))
 
 
-@router.head("/{video_id}/content", response_class=Response, responses=BYTES)
-def head_content(request: Request, context: VideosRead, video_id: VideoId) -> Response:
+@router.head(
+    "/{video_id}/content",
+    response_class=Response,
+    responses=BYTES,
+    dependencies=[Depends(ticket_text)],
+)
+def head_content(request: Request, context: BytesShown, video_id: VideoId) -> Response:
     """Say what there is to fetch."""
     return content_response(context, request, library.get_video(context.core, video_id))
 
 
 @router.get("/{video_id}/thumbnails", response_class=Response, responses=STRIP)
 async def get_thumbnails(
-    context: VideosRead,
+    context: VideoShown,
     video_id: VideoId,
     info: Annotated[bool, Query(description="What is to be known of the strip, as JSON.")] = False,
 ) -> Response:
