@@ -108,3 +108,12 @@ def color_slots(labels: Iterable[str]) -> dict[str, int]:
         taken.add(slot)
         slots[label] = slot
     return slots
+
+
+def color_of(ink: str, theme: Theme) -> str:
+    """Return the colour, as ``#rrggbb``, of an ink's name; see `models.plots.primitives`."""
+    kind, _, slot = ink.partition("class-")
+    if slot and not kind:
+        return CLASS_COLORS[theme][int(slot)]
+    color: str = getattr(INKS[theme], ink)
+    return color
