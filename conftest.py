@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
@@ -189,6 +190,74 @@ def s3_bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     name = f"bucket-{time.monotonic_ns()}"
     httpx2.put(f"{s3_server}/{name}").raise_for_status()
     return f"s3://{name}"
+
+
+@dataclass
+class Broker:
+    """A mosquitto of a test's own, on loopback; it can be killed and started again.
+
+    Attributes:
+        options: lines of its configuration beside the listener's.
+    """
+
+    folder: Path
+    program: str
+    options: tuple[str, ...] = ("allow_anonymous true",)
+    port: int = 0
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        """Start it, on the same port as before, and wait until it answers."""
+        if not self.port:
+            with socket.socket() as finder:
+                finder.bind(("127.0.0.1", 0))
+                self.port = finder.getsockname()[1]
+        configuration = self.folder / "mosquitto.conf"
+        account = pwd.getpwuid(os.geteuid()).pw_name  # as root it would become somebody else
+        lines = (f"listener {self.port} 127.0.0.1", f"user {account}", *self.options)
+        configuration.write_text("".join(f"{line}\n" for line in lines))
+        command = tied_command((self.program, "-c", str(configuration)))
+        with (self.folder / "mosquitto.log").open("ab") as log:
+            self.process = subprocess.Popen(  # noqa: S603 - the command is the fixture's own
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + SERVER_START_SECONDS
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail((self.folder / "mosquitto.log").read_text(errors="replace"))
+            threading.Event().wait(0.02)
+
+    def kill(self) -> None:
+        """End it without a word to anybody."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+@pytest.fixture
+def start_broker(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
+    """Returns (*lines of configuration) -> a running MQTT broker."""
+    found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+    if found is None:
+        _skip_or_fail("REQUIRE_MOSQUITTO", "there is no mosquitto program")
+        raise AssertionError
+    started: list[Broker] = []
+
+    def start(*options: str) -> Broker:
+        folder = tmp_path / f"broker-{len(started)}"
+        folder.mkdir()
+        broker = Broker(folder, found, options or Broker.options)
+        started.append(broker)
+        broker.start()
+        return broker
+
+    yield start
+    for broker in started:
+        broker.kill()
 
 
 def _skip_or_fail(requirement: str, reason: str) -> None:

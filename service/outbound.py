@@ -210,6 +210,15 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer, its body cut where it was long enough."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Outbound:
     """Sends guarded requests; safe to share between threads.
 
@@ -266,6 +275,39 @@ class Outbound:
                     if received >= MAX_ANSWER_BYTES:
                         break
             return answer.status
+
+    def ask(
+        self,
+        method: bytes,
+        url: str,
+        headers: Headers,
+        body: bytes = b"",
+        *,
+        seconds: float,
+        max_bytes: int = MAX_ANSWER_BYTES,
+    ) -> Reply:
+        """Send a request and return the answer; redirects are not followed.
+
+        Args:
+            method: such as ``b"GET"``.
+            url: where.
+            headers: beside the usual ones.
+            body: empty for none.
+            seconds: for the whole of it.
+            max_bytes: of the answer's body; the rest is not read.
+
+        Raises:
+            UrlRefused: the URL may not be contacted.
+            UrlUnreachable: no whole answer came in time.
+        """
+        address = check_url(url, self.policy)
+        with self._exchange(method, address, headers, body, Deadline(seconds)) as answer:
+            content = bytearray()
+            for block in answer.body:
+                content += block
+                if len(content) >= max_bytes:
+                    break
+            return Reply(answer.status, answer.headers, bytes(content[:max_bytes]))
 
     @contextlib.contextmanager
     def _exchange(

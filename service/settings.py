@@ -19,9 +19,17 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.bridges.addresses import (
+    MqttAddress,
+    camera_names,
+    checked_base,
+    checked_discovery_prefix,
+    checked_prefix,
+)
 from service.errors import ConfigurationError
 
 GIB = 1024**3
+DEFAULT_BRIDGE_TENANT = "default"
 WORDS = Annotated[tuple[str, ...], NoDecode]
 """Given as ``a,b,c`` in the environment."""
 
@@ -131,6 +139,53 @@ class Settings(BaseSettings):
     stall_seconds: float = Field(
         300.0, gt=0, description="A task without progress for so long is given up by its worker."
     )
+    bridge_tenant: str = Field(
+        DEFAULT_BRIDGE_TENANT, description="Tenant whose segments the bridges tell."
+    )
+    bridge_labels: WORDS = Field((), description="Labels the bridges tell; unset: all.")
+    bridge_min_score: float = Field(
+        0.0, ge=0, le=1, description="Segments below this score are not told by the bridges."
+    )
+    bridge_ca_file: Path | None = Field(
+        None,
+        description="PEM file of certificates that broker, Grafana and Frigate may have beside "
+        "the system's.",
+    )
+    mqtt_url: SecretStr | None = Field(
+        None,
+        description="Broker that segments are published to: mqtt://USER:PASSWORD@HOST:PORT, "
+        "mqtts:// for TLS.",
+    )
+    mqtt_prefix: str = Field("kinetag", description="What MQTT topics begin with.")
+    mqtt_discovery_prefix: str = Field(
+        "homeassistant",
+        description="Where Home Assistant looks for new devices; empty: nothing is announced.",
+    )
+    mqtt_recent_seconds: float = Field(
+        24 * 3600.0,
+        gt=0,
+        description="Older segments do not change the topics of cameras and labels, which show "
+        "the present.",
+    )
+    grafana_url: str | None = Field(
+        None, description="Grafana that gets segments as annotations, such as http://grafana:3000."
+    )
+    grafana_token: SecretStr | None = Field(
+        None, description="Token of a service account that may create and read annotations."
+    )
+    frigate_url: str | None = Field(
+        None, description="Frigate that gets new segments as events, such as http://frigate:5000."
+    )
+    frigate_user: str | None = Field(
+        None, description="User of Frigate with the admin role; unset on its internal port."
+    )
+    frigate_password: SecretStr | None = Field(None, description="The user's password.")
+    frigate_near_live_seconds: float = Field(
+        120.0, gt=0, description="Only segments that ended so lately become events of Frigate."
+    )
+    frigate_cameras: WORDS = Field(
+        (), description="Cameras with another name there: OURS=THEIRS,OURS=THEIRS."
+    )
     otlp_endpoint: str | None = Field(
         None,
         validation_alias=AliasChoices("KINETAG_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
@@ -142,7 +197,14 @@ class Settings(BaseSettings):
         "info", description="Lowest level that is logged."
     )
 
-    @field_validator("allowed_hosts", "allowed_origins", "path_roots", mode="before")
+    @field_validator(
+        "allowed_hosts",
+        "allowed_origins",
+        "path_roots",
+        "bridge_labels",
+        "frigate_cameras",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -156,11 +218,46 @@ class Settings(BaseSettings):
         "storage_endpoint",
         "otlp_endpoint",
         "require_keys",
+        "bridge_ca_file",
+        "mqtt_url",
+        "grafana_url",
+        "grafana_token",
+        "frigate_url",
+        "frigate_user",
+        "frigate_password",
         mode="before",
     )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("mqtt_url")
+    @classmethod
+    def _broker(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            MqttAddress.of(value.get_secret_value())
+        return value
+
+    @field_validator("grafana_url", "frigate_url")
+    @classmethod
+    def _base(cls, value: str | None) -> str | None:
+        return None if value is None else checked_base(value)
+
+    @field_validator("mqtt_prefix")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        return checked_prefix(value)
+
+    @field_validator("mqtt_discovery_prefix")
+    @classmethod
+    def _discovery_prefix(cls, value: str) -> str:
+        return checked_discovery_prefix(value)
+
+    @field_validator("frigate_cameras")
+    @classmethod
+    def _cameras(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        camera_names(value)
+        return value
 
     @field_validator("data_dir")
     @classmethod

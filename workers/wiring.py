@@ -33,7 +33,7 @@ from workers.celery_app import BrokerAddress, build_app
 from workers.devicelock import DeviceLock
 from workers.queue_views import has_claimable_task, is_unwanted
 from workers.supervisor import Look, SupervisorSettings, WorkerSupervisor
-from workers.sweeper import Duty, HintRelay, Sweeper, remove_stale_temporaries
+from workers.sweeper import Duty, HintRelay, Service, Sweeper, remove_stale_temporaries
 from workers.tasks import publish_hints
 from workers.watchdog import Watchdog
 
@@ -230,6 +230,7 @@ def build_supervisor(settings: Settings, options: WorkerOptions) -> WorkerSuperv
 def build_sweeper(settings: Settings) -> Sweeper:
     """Build the sweeper with all its duties and services."""
     from service.outbound import Outbound, OutboundPolicy
+    from workers.bridging_wiring import build_bridges
     from workers.delivering import DeliverySender, DeliverySettings
     from workers.feeding import BatchService
     from workers.fetching import FetchingSettings, FetchService
@@ -266,10 +267,11 @@ def build_sweeper(settings: Settings) -> Sweeper:
         duties.insert(0, Duty("hints", RELAY_SECONDS, relay.relay))
     outbound = Outbound(OutboundPolicy.of(settings))
     fetching = FetchingSettings.of(settings, f"{socket.gethostname()}/fetch")
-    services = (
+    services: tuple[Service, ...] = (
         FetchService(core, outbound, fetching),
         DeliverySender(core, outbound, DeliverySettings.of(settings)),
         BatchService(core, settings),
+        *build_bridges(settings, core),
     )
     return Sweeper(duties, services=services)
 

@@ -119,14 +119,27 @@ class IdOrder:
 
 
 class EventTail:
-    """Follows the events of all tenants from the present on; one per process, one caller."""
+    """Follows the events of all tenants; one caller.
 
-    def __init__(self, core: JobCore, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        core: of all tenants.
+        clock: seconds, for tests.
+        after: a position that an earlier tail had; None begins at the present.
+    """
+
+    def __init__(
+        self,
+        core: JobCore,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        after: int | None = None,
+    ) -> None:
         self._engine = core.engine
         self._serial = core.engine.dialect.name != "postgresql"
         self._clock = clock
-        self._order: IdOrder | None = None
-        self._ready = False
+        # Whatever had an id up to a position was returned, or will never be seen.
+        self._order = None if after is None else IdOrder(after, clock)
+        self._ready = after is not None
         self._more = False
 
     @property

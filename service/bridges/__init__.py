@@ -1,0 +1,1 @@
+"""Bridges: finished segments in the dashboards people already have. Shapes and cursors."""
