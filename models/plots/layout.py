@@ -36,6 +36,7 @@ BAR_SHARE, MIN_BAR_PX, MAX_BAR_PX = 0.3, 14.0, 24.0
 LANE_PAD_PX = 5.0
 MAX_GUTTER_SHARE = 0.24
 EMPTY_PX = 64.0
+MAX_POINTS = 2000
 SCORE_SPACE_PX = 34.0
 MAX_NAMED = 6
 
@@ -305,7 +306,7 @@ class _Layout:
             shade = Box(axis.left + bar.x, top, bar.width, base - top, ink, 0.0, 0.13)
             self.items.append(shade)
         values = curves.values[:, lane.column]
-        seconds, peaks = thinned(curves.seconds, values, max(2, int(axis.width)))
+        seconds, peaks = thinned(curves.seconds, values, min(MAX_POINTS, int(axis.width)))
         x = axis.left + seconds * axis.width / axis.duration_seconds
         y = base - np.clip(peaks, 0.0, 1.0) * (base - top)
         # The first and the last value hold to the ends of the video.

@@ -152,6 +152,7 @@ def plot_json(
         "classes": [activations.classes[column] for column in columns],
         "num_steps": num_whole_steps,
         "window": None if window is None else window.to_json(),
+        "thresholds": None if stored.thresholds is None else list(stored.thresholds),
         "seconds": _rounded((firsts + lasts) / 2),
         "localization": pooled(activations.localization[:, columns]),
         "scoring": None if same else pooled(activations.scoring[:, columns]),

@@ -115,6 +115,16 @@ EXAMPLES = (
         200,
     ),
     Example(
+        "GET /v1/jobs/{job_id}/timeline.svg",
+        'curl -o timeline.svg "$KINETAG/v1/jobs/$JOB/timeline.svg?width=1200"',
+        200,
+    ),
+    Example(
+        "GET /v1/jobs/{job_id}/timeline.png",
+        'curl -o timeline.png "$KINETAG/v1/jobs/$JOB/timeline.png?theme=dark&scale=2"',
+        200,
+    ),
+    Example(
         "POST /v1/jobs/{job_id}/resegment",
         f"""curl {JSON_BODY} '{{"min_score": 0.1}}' "$KINETAG/v1/jobs/$JOB/resegment\"""",
         200,

@@ -86,6 +86,9 @@ class CurvesBody(Body):
     classes: list[str]
     num_steps: int = Field(description="T of the whole video, before thinning.")
     window: CurvesWindow | None = Field(None, description="Null: the whole video.")
+    thresholds: list[float] | None = Field(
+        None, description="At which the job's segments were cut; null: the model proposes them."
+    )
     seconds: list[float] = Field(description="The middle of each point.")
     localization: list[list[float]] = Field(description="By point, by class.")
     scoring: list[list[float]] | None = Field(description="Null: as `localization`.")

@@ -77,11 +77,14 @@ class StoredActivations:
         activations: as the head gave them.
         seconds: float64[T], the middle of each step.
         duration_seconds: of the video.
+        thresholds: at which this job's segments were cut out of the curves; None where the head
+            proposes them by itself, or where this is not known.
     """
 
     activations: Activations
     seconds: NDArray[np.float64]
     duration_seconds: float
+    thresholds: tuple[float, ...] | None = None
 
 
 def resegment(
@@ -146,7 +149,15 @@ def stored_activations(
     except (FileNotFoundError, EvidenceInvalid, EvidenceMissing) as error:
         message = "No activations were kept for this job; submit the video again to have them."
         raise ResultNotFound(message) from error
-    return view, StoredActivations(evidence.activations, evidence.step_seconds(), duration_seconds)
+    thresholds = _thresholds(evidence, view.job.options)
+    return view, StoredActivations(
+        evidence.activations, evidence.step_seconds(), duration_seconds, thresholds
+    )
+
+
+def _thresholds(evidence: Evidence, options: Mapping[str, Any]) -> tuple[float, ...] | None:
+    settings = LocalizeOverrides.from_json(options).proposals(evidence.proposals)
+    return settings.thresholds if settings.source == "thresholds" else None
 
 
 def _evidence(core: JobCore, cache: EvidenceCache, view: JobView) -> Evidence:

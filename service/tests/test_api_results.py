@@ -270,7 +270,9 @@ def test_activations_of_earlier_releases_are_still_read(finished, client, native
     address = finished(native, OLD_JSON, f"results/{new_id('job')}/activations.json")
     known = json.loads(OLD_JSON)
     curves = client.get(f"{address}/activations").json()
-    assert curves == {**known, "num_steps": 2, "window": None, "stream_attention": {}}
+    assert curves == {
+        **known, "num_steps": 2, "window": None, "thresholds": None, "stream_attention": {}
+    }  # fmt: skip
     answer = client.get(f"{address}/activations?format=npy&array=localization")
     assert np.load(io.BytesIO(answer.content)).tolist() == known["localization"]
     answer = client.get(f"{address}/activations", headers={"Accept": "application/x-npz"})
@@ -292,6 +294,19 @@ def test_plots_are_thinned_so_that_peaks_survive(finished, client):
     assert thin["seconds"] == sorted(thin["seconds"])
     assert len(thin["proposals"]["raw_scores"]) == 7
     assert max(thin["proposals"]["raw_scores"]) == max(whole["proposals"]["raw_scores"])
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_plot_is_told_where_curves_were_cut(finished, client, own):
+    evidence = evidence_of(own=own)
+    address = finished(native_of(evidence), write_evidence(evidence)) + "/activations"
+    told = client.get(address).json()["thresholds"]
+    assert told == (None if own else list(evidence.proposals.thresholds))
+    if own:
+        return
+    options = {"thresholds": [0.25, 0.5]}
+    address = finished(native_of(evidence, options), write_evidence(evidence), options=options)
+    assert client.get(f"{address}/activations").json()["thresholds"] == [0.25, 0.5]
 
 
 def test_a_stretch_of_the_video_comes_in_detail(finished, client):
