@@ -4,6 +4,7 @@
 
 import { Api, ApiError } from "../timeline/api.js";
 import { el, fill, say } from "./dom.js";
+import { readKey } from "./session.js";
 
 /** @typedef {import("./session.js").Session} Session */
 
@@ -33,15 +34,15 @@ export function mountLogin(root, { session, revoked, onEntered }) {
   const button = el("button", { class: "button primary", type: "submit" }, "Log in");
   const keep = async () => {
     button.disabled = true;
-    const refusal = await refusalOf(field.value);
+    const key = readKey(field.value);
+    const refusal = key === null ? "That is no API key; it looks like kinetag_ID_SECRET." : await refusalOf(key);
     button.disabled = false;
-    if (refusal === null) {
-      session.take(field.value);
-      session.keep();
+    if (key !== null && refusal === null) {
+      session.take(key);
       onEntered();
       return;
     }
-    say(error, refusal);
+    say(error, refusal ?? "");
     field.setAttribute("aria-invalid", "true");
     field.select();
     field.focus();
@@ -68,12 +69,10 @@ export function mountLogin(root, { session, revoked, onEntered }) {
 
 /**
  * Ask the service about a key before anything else is done with it.
- * @param {string} text
+ * @param {string} key
  * @returns {Promise<string | null>} why it cannot be used
  */
-async function refusalOf(text) {
-  const key = text.trim();
-  if (!/^[\x21-\x7e]{1,400}$/.test(key)) return "That is no API key; it looks like kinetag_ID_SECRET.";
+async function refusalOf(key) {
   try {
     await new Api({ credentials: (refused) => (refused === undefined ? key : null) }).json("/v1/usage");
     return null;

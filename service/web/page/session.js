@@ -7,6 +7,16 @@ const STORED_AS = "kinetag-key";
 /** What an API key looks like, so that nothing else of the clipboard is sent anywhere. */
 const KEY = /^[\x21-\x7e]{1,400}$/;
 
+/**
+ * Read what was typed or pasted as a key.
+ * @param {string} text
+ * @returns {string | null} null: it can be none
+ */
+export function readKey(text) {
+  const key = text.trim();
+  return KEY.test(key) ? key : null;
+}
+
 /** Holds the key. */
 export class Session {
   /** @type {string | null} */
@@ -20,22 +30,13 @@ export class Session {
   credentials = (refused) => (refused === undefined ? this.key : null);
 
   /**
-   * Take a key; nobody has asked yet whether it holds.
-   * @param {string} text as it was typed
-   * @returns {boolean} whether it can be one
+   * Take a key that holds, and remember it until the tab is closed.
+   * @param {string} key
    */
-  take(text) {
-    const key = text.trim();
-    if (!KEY.test(key)) return false;
+  take(key) {
     this.key = key;
-    return true;
-  }
-
-  /** Remember the key until the tab is closed. */
-  keep() {
-    if (this.key === null) return;
     try {
-      sessionStorage.setItem(STORED_AS, this.key);
+      sessionStorage.setItem(STORED_AS, key);
     } catch {
       // It holds until the page is loaded again.
     }
