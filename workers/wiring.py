@@ -25,6 +25,7 @@ from service.jobs.queue import TaskQueue
 from service.jobs.removal import purge_job, sweep_orphans
 from service.jobs.store import transaction
 from service.metrics.counting import sum_up, write_counts
+from service.search.indexing import index_earlier_results, sum_up_counts
 from service.settings import Settings
 from service.tracing import start_tracing
 from service.webhooks.delivery import purge_deliveries
@@ -53,6 +54,8 @@ LIBRARY_SECONDS = 60.0
 
 HOUSEKEEPING_SECONDS = 3600.0
 COUNT_SECONDS = 60.0
+INDEX_SECONDS = 1.0
+"""From one turn to the next while results of an earlier release are made searchable."""
 
 _log = structlog.get_logger(__name__)
 
@@ -242,6 +245,8 @@ def build_sweeper(settings: Settings) -> Sweeper:
         Duty("webhooks", RELAY_SECONDS, lambda: relay_events(core)),
         Duty("retention", settings.sweep_seconds, lambda: _purge_expired(core, queue, settings)),
         Duty("counts", COUNT_SECONDS, lambda: sum_up(core.engine)),
+        Duty("segment_counts", COUNT_SECONDS, lambda: sum_up_counts(core.engine)),
+        Duty("index", INDEX_SECONDS, lambda: index_earlier_results(core.engine)),
         Duty("orphans", HOUSEKEEPING_SECONDS, lambda: sweep_orphans(core)),
         Duty("uploads", LIBRARY_SECONDS, lambda: sweep_uploads(UploadDesk.of(core, settings))),
         Duty("videos", LIBRARY_SECONDS, lambda: sweep_videos(core, settings.retention_days)),

@@ -50,9 +50,9 @@ def to_csv(native: Mapping[str, Any]) -> str:
     times = TIME_COLUMNS if "recorded_at" in native else ()
     names = ("start", "end", "score", *times)
     video = native["video"]["name"]
-    rows = [_row((*CSV_COLUMNS, *times))]
+    rows = [csv_line((*CSV_COLUMNS, *times))]
     rows += [
-        _row((video, segment["label"], *(segment[name] for name in names)))
+        csv_line((video, segment["label"], *(segment[name] for name in names)))
         for segment in native["segments"]
     ]
     return "".join(rows)
@@ -78,7 +78,8 @@ def _times(segment: Mapping[str, Any]) -> dict[str, Any]:
     return {name: segment[name] for name in TIME_COLUMNS if name in segment}
 
 
-def _row(cells: Iterable[object]) -> str:
+def csv_line(cells: Iterable[object]) -> str:
+    """Return one line of a CSV file; no spreadsheet runs any of its cells as a formula."""
     buffer = io.StringIO()
     # With this line end the writer quotes both characters; with a bare newline it lets a carriage
     # return pass unquoted, and readers take it for the end of the line.

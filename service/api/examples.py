@@ -225,6 +225,13 @@ EXAMPLES = (
         202,
         uses={"BATCH": "URL_BATCH"},
     ),
+    # Search.
+    Example(
+        "GET /v1/segments",
+        'curl "$KINETAG/v1/segments?camera=dock&min_score=0.5&order=score&page_size=2"',
+        200,
+    ),
+    Example("GET /v1/segments/facets", 'curl "$KINETAG/v1/segments/facets"', 200),
     # Webhooks.
     Example(
         "POST /v1/webhooks",

@@ -21,6 +21,7 @@ from service.jobs.records import JobRecord, ResultRecord, TaskRecord, VideoRecor
 from service.jobs.states import COMPUTED_KINDS, JobEvent, TaskEvent, TaskKind, TaskStatus
 from service.jobs.store import Clock, clock_for, reading, transaction
 from service.jobs.videos import NewContent, StoredContent, store_content
+from service.search.indexing import index_result
 
 MAX_ATTEMPTS = 3
 """Source: a task that took three workers down is taken for poison (docs/decisions.md)."""
@@ -268,7 +269,7 @@ class TaskQueue:
         result: dict[str, Any],
         activations_key: str | None = None,
     ) -> None:
-        """Store the one result of a job and end it.
+        """Store the one result of a job, with what searches find of it, and end the job.
 
         Args:
             task_id: of the join.
@@ -297,6 +298,7 @@ class TaskQueue:
                     created_at=now,
                 )
                 session.add(row)
+                index_result(session, job, row)
                 lifecycle.end_job(session, job, JobEvent.SUCCEEDED, now)
         if canceled:
             message = "The job was canceled before its result was stored."

@@ -441,14 +441,24 @@ class ResultRecord(Record):
         document: the native result object.
         token: fencing token of the join that made it.
         activations_key: blob of the activations as JSON, if they were kept.
+        searchable: whether its segments are rows of their own; see `service.search.indexing`.
     """
 
     __tablename__ = "results"
+    __table_args__ = (
+        Index(
+            "ix_results_unsearchable",
+            "job_id",
+            sqlite_where=text("searchable = 0"),
+            postgresql_where=text("searchable = false"),
+        ),
+    )
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     document: Mapped[dict[str, Any]]
     token: Mapped[int] = mapped_column(Integer)
     activations_key: Mapped[str | None] = mapped_column(String(NAME_LENGTH))
+    searchable: Mapped[bool] = mapped_column(Boolean, default=False)
     created_at: Mapped[datetime]
 
 

@@ -20,6 +20,7 @@ from service.jobs.states import ENDED
 from service.jobs.store import reading, transaction
 from service.jobs.tenancy import ALL_TENANTS
 from service.jobs.videos import drop_content
+from service.search.indexing import unindex_job
 from service.storage import features_prefix, results_prefix
 
 ORPHAN_SECONDS = 24 * 3600.0
@@ -65,6 +66,7 @@ def purge_job(core: JobCore, job_id: str) -> bool:
         if job is None:
             return True
         video_id = job.video_id
+        unindex_job(session, job)
         session.delete(job)
         session.flush()
         rubbish = drop_unwanted_video(session, video_id)

@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.jobs.records import ID_LENGTH, NAME_LENGTH, Record, TenantOwned
+from service.search.records import SearchRecord
 
 KEY_LENGTH = 64
 SECRET_LENGTH = 128
@@ -42,8 +43,11 @@ class WebhookRecord(TenantOwned, Record):
 
     Attributes:
         events: types it is told of.
-        labels: only segments of these; None for all.
-        min_score: only segments of at least this score; None for all.
+        labels, cameras, tags: only segments of these; None for all.
+        min_score, max_score: only segments of such a score; None for all.
+        min_duration, max_duration: only segments of such a length, in seconds; None for all.
+        search_id: of the saved search whose filter this is, kept the same by
+            `service.search.saved`.
         secret: that its messages are signed with; the server has to know it, so it is not hashed.
         previous_secret: also signs, until ``previous_secret_until``.
         enabled: whether anything is sent.
@@ -54,6 +58,8 @@ class WebhookRecord(TenantOwned, Record):
     __tablename__ = "webhooks"
     __table_args__ = (
         CheckConstraint("min_score >= 0 AND min_score <= 1", name="min_score"),
+        CheckConstraint("max_score >= 0 AND max_score <= 1", name="max_score"),
+        CheckConstraint("min_duration >= 0 AND max_duration >= 0", name="durations"),
         CheckConstraint(
             "(previous_secret IS NULL) = (previous_secret_until IS NULL)", name="previous_secret"
         ),
@@ -66,6 +72,14 @@ class WebhookRecord(TenantOwned, Record):
     events: Mapped[list[str]] = mapped_column(DOCUMENT)
     labels: Mapped[list[str] | None] = mapped_column(DOCUMENT)
     min_score: Mapped[float | None] = mapped_column(Float)
+    max_score: Mapped[float | None] = mapped_column(Float)
+    cameras: Mapped[list[str] | None] = mapped_column(DOCUMENT)
+    tags: Mapped[list[str] | None] = mapped_column(DOCUMENT)
+    min_duration: Mapped[float | None] = mapped_column(Float)
+    max_duration: Mapped[float | None] = mapped_column(Float)
+    search_id: Mapped[str | None] = mapped_column(
+        ForeignKey(SearchRecord.id, ondelete="CASCADE"), index=True
+    )
     secret: Mapped[str] = mapped_column(String(SECRET_LENGTH))
     previous_secret: Mapped[str | None] = mapped_column(String(SECRET_LENGTH))
     previous_secret_until: Mapped[datetime | None]

@@ -1,0 +1,1 @@
+"""Search over everything that was found: rows of segments, finding them, saved searches."""
