@@ -107,6 +107,13 @@ def localize(  # noqa: PLR0913 - a command line's options are its parameters
     output: Annotated[
         str, typer.Option(help="Folder for one file per input, or - for stdout.")
     ] = "-",
+    plot: Annotated[
+        str | None,
+        typer.Option(
+            help="Draw the timeline too: FILE.svg, FILE.png, or a folder; docs/pictures.md.",
+            show_default=False,
+        ),
+    ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")
     ] = "auto",
@@ -148,6 +155,9 @@ def localize(  # noqa: PLR0913 - a command line's options are its parameters
         if overrides != LocalizeOverrides():
             message = "options that change a localization go with video files, not with --features"
             raise typer.BadParameter(message)
+        if plot is not None:
+            message = "--plot goes with video files, not with --features"
+            raise typer.BadParameter(message)
         from models.commands.localize_features import (  # noqa: PLC0415 - loads torch
             FeatureOptions,
             run_localize_features,
@@ -159,7 +169,12 @@ def localize(  # noqa: PLR0913 - a command line's options are its parameters
         )
         raise typer.Exit(run_localize_features(wish, exit_status))
     from models.commands.localize import LocalizeOptions, run_localize  # noqa: PLC0415 - loads torch
+    from models.commands.localize_plot import PlotTarget, PlotTargetError  # noqa: PLC0415 - likewise
 
+    try:
+        target = None if plot is None else PlotTarget.parse(plot, len(files or ()))
+    except PlotTargetError as error:
+        raise typer.BadParameter(str(error)) from error
     options = LocalizeOptions(
         files=tuple(files or ()),
         model=model,
@@ -173,6 +188,7 @@ def localize(  # noqa: PLR0913 - a command line's options are its parameters
         store=store,
         home=home,
         debug=debug,
+        plot=target,
     )
     try:
         status = run_localize(options, exit_status)

@@ -14,7 +14,9 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from models.atomic import write_text_atomic
+from models.commands.localize_plot import PlotTarget, draw_plot
 from models.errors import DiskFull, OutOfMemory, PipelineError
+from models.evidence import LocalizationResult
 from models.exports import EXPORTS, selected, to_native
 from models.feature_store import LocalFeatureStore
 from models.features import ExtractorSettings
@@ -22,13 +24,16 @@ from models.overrides import LocalizeOverrides
 from models.pipeline import Localizer, load_localizer, localize_video, model_folders
 from models.types import Progress, ProgressCallback
 
+EXIT_NOT_DRAWN = 5
+"""As the machine giving out: the results are there, and a picture is not."""
+
 
 @dataclass(frozen=True, slots=True)
 class LocalizeOptions:
     """The parsed command line of `kinetag localize`.
 
     ``output`` None means stdout; an empty ``speed`` leaves it to the model, as ``overrides`` do
-    with whatever they do not name.
+    with whatever they do not name; ``plot`` None draws nothing.
     """
 
     files: tuple[Path, ...]
@@ -43,6 +48,7 @@ class LocalizeOptions:
     store: bool
     home: Path
     debug: bool
+    plot: PlotTarget | None = None
 
 
 def run_localize(options: LocalizeOptions, exit_status: Callable[[PipelineError], int]) -> int:
@@ -63,8 +69,9 @@ def run_localize(options: LocalizeOptions, exit_status: Callable[[PipelineError]
     highest = 0
     for path in options.files:
         try:
-            native = _localize_one(localizer, path, store, console)
-            _emit(path, selected(native, options.overrides), options)
+            result = _localize_one(localizer, path, store, console)
+            _emit(path, selected(to_native(result), options.overrides), options)
+            highest = max(highest, _plot(localizer, result, path, options, console))
         except PipelineError as error:
             _report(path, error, options, console)
             highest = max(highest, exit_status(error))
@@ -73,10 +80,10 @@ def run_localize(options: LocalizeOptions, exit_status: Callable[[PipelineError]
 
 def _localize_one(
     localizer: Localizer, path: Path, store: LocalFeatureStore | None, console: Console
-) -> dict[str, Any]:
+) -> LocalizationResult:
     try:
         with _progress(path, console) as on_progress:
-            return to_native(localize_video(localizer, path, store=store, on_progress=on_progress))
+            return localize_video(localizer, path, store=store, on_progress=on_progress)
     except MemoryError as error:
         message = "The machine's memory ran out; close other programs or use a shorter video."
         raise OutOfMemory(message) from error
@@ -96,6 +103,24 @@ def _emit(path: Path, native: Mapping[str, Any], options: LocalizeOptions) -> No
     except OSError as error:
         message = "The output could not be written; is the disk full or the reader gone?"
         raise DiskFull(message) from error
+
+
+def _plot(
+    localizer: Localizer,
+    result: LocalizationResult,
+    path: Path,
+    options: LocalizeOptions,
+    console: Console,
+) -> int:
+    """Draw what was asked for; the result is out already, and a failure is told of only."""
+    if options.plot is None:
+        return 0
+    file = options.plot.file_for(path)
+    problem = draw_plot(localizer, result, options.overrides, path, file)
+    if problem is None:
+        return 0
+    console.print(problem, markup=False, highlight=False, soft_wrap=True)
+    return EXIT_NOT_DRAWN
 
 
 def _report(path: Path, error: PipelineError, options: LocalizeOptions, console: Console) -> None:

@@ -183,3 +183,58 @@ def test_wrong_usage_is_status_2(home, video):
     got = run(home, "--model", "tiny", "--json", "--label", "up", str(video))
     assert got.exit_code == 2
     assert json.loads(got.stdout)["error"]["code"] == "option_invalid"
+
+
+@pytest.mark.parametrize("export", list(EXPORTS))
+def test_a_picture_is_drawn_beside_every_format(home, video, tmp_path, export):
+    picture = tmp_path / "timeline.svg"
+    plain = run(home, "--model", "tiny", "--format", export, str(video))
+    drawn = run(home, "--model", "tiny", "--format", export, "--plot", str(picture), str(video))
+    assert (drawn.exit_code, drawn.stdout) == (0, plain.stdout)
+    text = picture.read_text()
+    assert text.startswith("<svg ")
+    assert "moving.mp4" in text
+    assert "<image " in text, "thumbnails"
+    assert "<polyline" in text, "activations"
+
+
+def test_pictures_of_several_videos_go_into_a_folder(home, video, tmp_path):
+    other = tmp_path / "other.mp4"
+    other.write_bytes(video.read_bytes())
+    folder = tmp_path / "pictures"
+    result = run(home, "--model", "tiny", "--plot", str(folder), str(video), str(other))
+    assert result.exit_code == 0
+    names = sorted(file.name for file in folder.iterdir())
+    assert names == ["moving.mp4.timeline.svg", "other.mp4.timeline.svg"]
+    png = tmp_path / "a.PNG"
+    assert run(home, "--model", "tiny", "--plot", str(png), str(video)).exit_code == 0
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_labels_that_are_chosen_are_the_lanes(home, video, tmp_path):
+    picture = tmp_path / "timeline.svg"
+    run(home, "--model", "tiny", "--label", "left", "--plot", str(picture), str(video))
+    assert ">left<" in picture.read_text()
+    assert ">right<" not in picture.read_text()
+
+
+def test_a_picture_that_cannot_be_drawn_does_not_cost_the_result(home, video, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    result = run(home, "--model", "tiny", "--plot", str(blocked / "a.svg"), str(video))
+    assert json.loads(result.stdout)["segments"]
+    assert result.exit_code == 5
+    assert "could not be drawn" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("plot", "files", "reason"),
+    [("a.jpg", 1, "not .jpg"), ("a.svg", 2, "takes a folder"), ("a.pdf", 1, "not .pdf")],
+)
+def test_pictures_that_cannot_be_are_refused_before_anything_is_computed(
+    home, video, plot, files, reason
+):
+    result = run(home, "--model", "tiny", "--plot", plot, *[str(video)] * files)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert reason in " ".join(result.stderr.replace("\u2502", " ").split())
