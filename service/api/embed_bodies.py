@@ -75,7 +75,7 @@ def iframe_html(address: str) -> str:
     attributes = {
         "src": address,
         "title": "Timeline of a video",
-        "allow": "fullscreen; autoplay",
+        "allow": "fullscreen; autoplay; clipboard-write",
         "style": "width: 100%; aspect-ratio: 4 / 3; border: 0",
     }
     return f"<iframe{_written(attributes)}></iframe>"

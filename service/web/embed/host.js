@@ -1,0 +1,59 @@
+/**
+ * Speaks with the page around this frame: only if its origin is on the list, and never to `*`.
+ *
+ * docs/embedding.md describes the messages.
+ */
+
+const SOURCE = "kinetag";
+
+/** @typedef {Record<string, unknown> & {type: string}} Message */
+
+export class Host {
+  /**
+   * @param {readonly string[]} origins of the pages that may show this frame
+   * @param {(message: Message) => void} onMessage from the page around it
+   */
+  constructor(origins, onMessage) {
+    this.origins = origins;
+    this.onMessage = onMessage;
+    /** @type {string | null} which of them it is, once that is known */
+    this.origin = knownParent(origins);
+    addEventListener("message", (event) => this.#hear(event));
+  }
+
+  /** Whether there is a page around this one that may be spoken with. */
+  get present() {
+    return window.parent !== window && (this.origin !== null || this.origins.length > 0);
+  }
+
+  /**
+   * Tell the page around this frame.
+   * @param {string} type
+   * @param {object} [details]
+   */
+  tell(type, details = {}) {
+    if (!this.present) return;
+    // Browsers that do not say who is around deliver only to the one that it is.
+    for (const origin of this.origin === null ? this.origins : [this.origin]) {
+      window.parent.postMessage({ ...details, source: SOURCE, type }, origin);
+    }
+  }
+
+  /** @param {MessageEvent} event */
+  #hear({ source, origin, data }) {
+    if (source !== window.parent || window.parent === window) return;
+    if (!this.origins.includes(origin) || (this.origin !== null && this.origin !== origin)) return;
+    if (typeof data !== "object" || data === null || typeof data.type !== "string") return;
+    this.origin = origin;
+    this.onMessage(data);
+  }
+}
+
+/**
+ * @param {readonly string[]} origins
+ * @returns {string | null} the parent's origin where the browser says it and it is on the list
+ */
+function knownParent(origins) {
+  const parent = location.ancestorOrigins?.[0] ?? null;
+  return parent !== null && origins.includes(parent) ? parent : null;
+}
