@@ -25,7 +25,7 @@ export async function deleteJob(context, job) {
   const box = el("input", { type: "checkbox", checked: others.length === 0 });
   const sure = await confirmDialog(
     {
-      title: "Delete this video's result?",
+      title: "Delete this result?",
       body: [
         el("p", { class: "delete-name" }, el("bdi", {}, job.video.name)),
         el("p", {}, goesWords(job)),

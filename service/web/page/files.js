@@ -8,9 +8,6 @@ const VIDEO_ENDINGS = new Set(
 const MAX_FILES = 2000;
 const MAX_DEPTH = 12;
 
-/** Media types of files that are certainly no videos. */
-const OTHER_TYPES = /^(text|image|audio|font)\/|^application\/(pdf|zip|json|xml|gzip|msword|vnd\.)/;
-
 /**
  * @typedef {object} Found
  * @property {File[]} files
@@ -22,15 +19,6 @@ const OTHER_TYPES = /^(text|image|audio|font)\/|^application\/(pdf|zip|json|xml|
  * @param {File} file
  */
 export function looksLikeVideo(file) {
-  const ending = file.name.split(".").at(-1)?.toLowerCase() ?? "";
-  return file.type.startsWith("video/") || VIDEO_ENDINGS.has(ending) || !OTHER_TYPES.test(file.type);
-}
-
-/**
- * Whether a file of a folder is meant: a folder holds all sorts of things.
- * @param {File} file
- */
-function isVideo(file) {
   const ending = file.name.split(".").at(-1)?.toLowerCase() ?? "";
   return file.type.startsWith("video/") || VIDEO_ENDINGS.has(ending);
 }
@@ -59,7 +47,7 @@ export async function filesOfDrop(transfer) {
  */
 export function filesOfFolder(files) {
   const all = [...files];
-  const videos = all.filter(isVideo).slice(0, MAX_FILES);
+  const videos = all.filter(looksLikeVideo).slice(0, MAX_FILES);
   return { files: videos, leftOut: all.length - videos.length };
 }
 
@@ -71,7 +59,7 @@ export function filesOfFolder(files) {
 async function collect(entry, found, depth) {
   if (entry.isFile) {
     const file = await fileOf(/** @type {FileSystemFileEntry} */ (entry));
-    const taken = file !== null && (depth === 0 || isVideo(file)) && found.files.length < MAX_FILES;
+    const taken = file !== null && (depth === 0 || looksLikeVideo(file)) && found.files.length < MAX_FILES;
     if (taken) found.files.push(file);
     else found.leftOut += 1;
     return;

@@ -19,7 +19,7 @@ export function filterBar(context, onChoose) {
   const status = el(
     "select",
     { class: "select", "aria-label": "Status", onchange: choose },
-    el("option", { value: "" }, "Every status"),
+    el("option", { value: "" }, "Any status"),
     STATUS_WORDS.map(([value, words]) => el("option", { value }, words)),
   );
   const camera = wordField("Camera");

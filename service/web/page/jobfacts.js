@@ -20,7 +20,7 @@ export function factList(job, video) {
   const facts = [
     ["Length", job.video.duration === null ? null : clock(job.video.duration)],
     ["Pictures", pictureWords(job)],
-    ["Codec", [video?.codec, video?.container].filter(Boolean).join(" in ") || null],
+    ["Format", video === null ? null : formatWords(video)],
     ["Size", job.video.size_bytes === null ? null : size(job.video.size_bytes)],
     ["Model", job.model],
     ["Only these actions", job.labels?.join(", ") ?? null],
@@ -54,6 +54,24 @@ export function warningList(warnings) {
   );
   const rest = warnings.length - shown.length;
   return rest > 0 ? [...shown, el("p", { class: "hint" }, `and ${rest} more, in the result`)] : shown;
+}
+
+/** @type {[RegExp, string][]} names of formats as people know them, for those of the decoder */
+const FORMATS = [
+  [/^h264$/, "H.264"],
+  [/^hevc$/, "H.265"],
+  [/^mpeg4$/, "MPEG-4"],
+  [/^(vp8|vp9|av1|avi|flv|webm)$/, ""],
+  [/\bmp4\b/, "MP4"],
+  [/^matroska/, "Matroska"],
+  [/^mpegts$/, "MPEG-TS"],
+];
+
+/** @param {{codec: string | null, container: string | null}} video */
+function formatWords({ codec, container }) {
+  const named = (/** @type {string} */ text) => FORMATS.find(([pattern]) => pattern.test(text))?.[1] || text.toUpperCase();
+  const known = [codec, container].filter((one) => one !== null).map(named);
+  return known.length === 0 ? null : known.join(" in ");
 }
 
 /** @param {Job} job */

@@ -108,7 +108,8 @@ export class Looker {
     const { api, signal, theme } = this.context;
     try {
       if (this.#wantsFinding(row)) {
-        row.showFinding(findingOf(await api.json(`/v1/jobs/${encodeURIComponent(row.job.id)}/result`, { signal })), theme.shown);
+        const asked = api.json(`/v1/jobs/${encodeURIComponent(row.job.id)}/result`, { signal });
+        row.showFinding(findingOf(await asked, await this.#classes(row.job.model)), theme.shown);
       }
       if (this.#wantsPicture(row)) {
         row.hasPicture = true;
@@ -118,6 +119,13 @@ export class Looker {
       // The row says what the job's state is; opening it says what is wrong with its result.
       if (!isAbort(error)) this.#near.delete(row.element);
     }
+  }
+
+  /** @param {string} model NAME@VERSION[:SPEED] */
+  async #classes(model) {
+    const [id] = model.split(":");
+    const models = await this.context.models().catch(() => []);
+    return models.find((one) => one.id === id)?.classes ?? [];
   }
 
   /** @param {JobRow} row */

@@ -17,10 +17,11 @@ const GAP_PX = 1;
 
 /**
  * @param {any} result as GET /v1/jobs/{id}/result gives it
+ * @param {string[]} classes of its model: which colour a label has depends on all of them
  * @returns {Finding}
  */
-export function findingOf(result) {
-  const labels = [...Object.keys(result.labels_seen), ...result.segments.map((/** @type {any} */ one) => one.label)];
+export function findingOf(result, classes) {
+  const labels = [...classes, ...result.segments.map((/** @type {any} */ one) => one.label)];
   return { segments: result.segments, duration: result.video.duration, slots: colorSlots(labels) };
 }
 

@@ -16,9 +16,9 @@ const MAX_WORD = 255;
 
 /** @type {Record<string, string>} */
 const SPEEDS = {
-  exact: "Exact: the full two-stream features",
-  fast: "Fast: coarser motion, less work",
-  "rgb-only": "RGB only: no motion, the least work",
+  exact: "Exact: all features",
+  fast: "Fast: coarser motion",
+  "rgb-only": "RGB only: no motion",
 };
 
 /**
@@ -98,8 +98,14 @@ export function wishForm(context, cameras) {
 /** @param {Model} model */
 function modelWords(model) {
   const facts = el("p", {}, `${count(model.classes.length, "action")} · method ${model.method} · licence ${model.licence}`);
-  const warnings = model.warnings.map((one) => el("p", { class: "warn-text" }, icon("warning"), one.message));
+  const warnings = model.warnings.map((one) => el("p", { class: "warn-text" }, icon("warning"), warningWords(one)));
   return [facts, ...warnings];
+}
+
+/** @param {{code: string, message: string}} warning */
+function warningWords({ code, message }) {
+  // The card's sentence is about a result, which there is not yet.
+  return code === "demo_model" ? "A demonstration: it knows actions of drawn figures, and says nothing about real footage." : message;
 }
 
 /** Which labels are to be found: all, or some of the model's. */
