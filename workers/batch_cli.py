@@ -12,11 +12,13 @@ from rich.console import Console
 from models.cli import DEFAULT_HOME, EXIT_USAGE, EXIT_WEIGHTS, HomeOption, exit_status
 from models.errors import InputError, PipelineError
 from service.errors import InvalidRequest
-from workers.batch_client import BatchClient, RefusedError
+from workers.batch_client import PATIENCE_SECONDS, BatchClient, RefusedError
 from workers.batch_files import FileChoice
 from workers.batch_local import LocalOptions, run_local
 from workers.batch_output import OutputFolder
+from workers.batch_places import NamePattern
 from workers.batch_remote import RemoteOptions, run_remote
+from workers.batch_remote_watch import WATCH_PATIENCE_SECONDS, watch_remote
 from workers.batch_run import BatchEngine, RunSettings
 from workers.devicelock import FolderLockedError
 from workers.stopsignals import StopSignals
@@ -73,6 +75,21 @@ def batch(  # noqa: PLR0913 - a command line's options are its parameters
     settle: Annotated[
         float, typer.Option(min=0.0, help="With --watch: complete is unchanged for SECONDS.")
     ] = 10.0,
+    name_pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="How paths say camera and moment: '{camera}/%Y-%m-%d/%H.%M.%S.mp4'; "
+            "docs/recorders.md.",
+            show_default=False,
+        ),
+    ] = None,
+    timezone: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the times in names, such as Europe/Berlin. Default: this machine's.",
+            show_default=False,
+        ),
+    ] = None,
     server: Annotated[
         str | None, typer.Option(help="Let the service at this URL do it; files are uploaded.")
     ] = None,
@@ -102,17 +119,16 @@ def batch(  # noqa: PLR0913 - a command line's options are its parameters
         message = "give folders, files, or --list FILE"
         raise typer.BadParameter(message)
     options = _options(set_)
+    names = _names(name_pattern, timezone)
     if server is not None:
-        if watch:
-            message = "--watch runs in this process; leave --server out"
-            raise typer.BadParameter(message)
         named = {"model": model, "options": {**options, **({"speed": speed} if speed else {})}}
         request = {**named, **({"tag": tag} if tag else {})}
         raise typer.Exit(
             _remote(
-                RemoteOptions(choice, output, request, as_paths, retry_failed, json_),
+                RemoteOptions(choice, output, request, as_paths, retry_failed, json_, names),
                 server,
                 key,
+                settle_seconds=settle if watch else None,
                 debug=debug,
             )
         )
@@ -128,7 +144,7 @@ def batch(  # noqa: PLR0913 - a command line's options are its parameters
         )
 
     wish = LocalOptions(
-        choice, output, RunSettings(retries, retry_failed), watch, settle, as_json=json_
+        choice, output, RunSettings(retries, retry_failed), watch, settle, json_, names
     )
     try:
         status = run_local(wish, load, stop.wait, Console(stderr=True))
@@ -140,10 +156,21 @@ def batch(  # noqa: PLR0913 - a command line's options are its parameters
     raise typer.Exit(status)
 
 
-def _remote(options: RemoteOptions, server: str, key: str | None, *, debug: bool) -> int:
+def _remote(
+    options: RemoteOptions,
+    server: str,
+    key: str | None,
+    *,
+    settle_seconds: float | None,
+    debug: bool,
+) -> int:
+    """Run over REST; with ``settle_seconds`` until told to stop."""
     stop = StopSignals()
-    client = BatchClient(server, key, stop.wait)
+    patience = PATIENCE_SECONDS if settle_seconds is None else WATCH_PATIENCE_SECONDS
+    client = BatchClient(server, key, stop.wait, patience)
     try:
+        if settle_seconds is not None:
+            return watch_remote(options, settle_seconds, client, stop.wait, Console(stderr=True))
         return run_remote(options, client, stop.wait, Console(stderr=True))
     except (FolderLockedError, InvalidRequest) as error:
         return _refuse(error, EXIT_USAGE, debug=debug)
@@ -154,6 +181,18 @@ def _remote(options: RemoteOptions, server: str, key: str | None, *, debug: bool
         return _refuse(error, EXIT_USAGE, debug=debug)
     finally:
         client.close()
+
+
+def _names(pattern: str | None, timezone: str | None) -> NamePattern | None:
+    if pattern is None:
+        if timezone is not None:
+            message = "--timezone is of the times in names; say by --name-pattern where they stand"
+            raise typer.BadParameter(message)
+        return None
+    try:
+        return NamePattern.parse(pattern, timezone)
+    except InvalidRequest as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _refuse(error: Exception, status: int, *, debug: bool) -> int:

@@ -112,6 +112,10 @@ class Ledger:
         """Return what was last noted on a topic; None for nothing."""
         return self._notes.get(topic)
 
+    def topics(self, prefix: str) -> list[str]:
+        """Return the topics that begin so, in order."""
+        return sorted(one for one in self._notes if one.startswith(prefix))
+
     def add_hash(self, name: str, state: FileState, sha256: str) -> None:
         """Remember a file's hash; losing it costs time only."""
         self._append(_hash_fact(name, state, sha256))

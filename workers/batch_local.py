@@ -15,6 +15,7 @@ from service.errors import InvalidRequest
 from workers.batch_files import FileChoice, FileItem, FileState, find_files, find_urls
 from workers.batch_ledger import Ledger
 from workers.batch_output import OutputFolder, remove_parts, write_combined
+from workers.batch_places import NamePattern
 from workers.batch_report import (
     BarReport,
     Pace,
@@ -50,6 +51,7 @@ class LocalOptions:
 
     Attributes:
         settle_seconds: while watching, a file is taken when it has not changed for so long.
+        names: say camera and moment of the files; None where they say nothing.
     """
 
     files: FileChoice
@@ -58,6 +60,7 @@ class LocalOptions:
     watch: bool = False
     settle_seconds: float = 10.0
     as_json: bool = False
+    names: NamePattern | None = None
 
 
 def run_local(
@@ -107,7 +110,14 @@ class _LocalBatch:
         self._ledger = ledger
         self._wait = wait
         self._console = console
-        self._run = BatchRun(folder.videos, engine, ledger, wait=wait, settings=options.settings)
+        self._run = BatchRun(
+            folder.videos,
+            engine,
+            ledger,
+            wait=wait,
+            settings=options.settings,
+            names=options.names,
+        )
 
     def once(self, items: Sequence[FileItem]) -> int:
         """Work through files that are all there."""
@@ -123,7 +133,7 @@ class _LocalBatch:
             self._tell(f"{error} The same command goes on from here. [{error.code}]")
         write_failures(self._folder.failures, summary.failures)
         if status == EXIT_ALL_DONE:
-            write_combined(self._folder, self._ledger, [item.name for item in items])
+            self._combine([item.name for item in items])
             status = EXIT_SOME_FAILED if summary.failures else EXIT_ALL_DONE
         self._conclude(summary, status)
         return status
@@ -152,13 +162,17 @@ class _LocalBatch:
                     settling.taken(round_.rows)
                 write_failures(self._folder.failures, total.failures)
             elif time.monotonic() - combined_at >= COMBINE_SECONDS:
-                write_combined(self._folder, self._ledger, self._ledger.names_done())
+                self._combine(self._ledger.names_done())
                 combined_at = time.monotonic()
-        write_combined(self._folder, self._ledger, self._ledger.names_done())
+        self._combine(self._ledger.names_done())
         status = EXIT_SOME_FAILED if total.failures else EXIT_ALL_DONE
         status = EXIT_MACHINE if full else status
         self._conclude(total, status)
         return status
+
+    def _combine(self, names: Sequence[str]) -> None:
+        timed = self._options.names is not None
+        write_combined(self._folder, self._ledger, names, timed=timed)
 
     def _unsettled(self) -> list[tuple[FileItem, FileState]]:
         """Return files that are there and are not done, as they are now."""

@@ -91,24 +91,28 @@ def remove_parts(folder: OutputFolder) -> None:
                 (Path(above) / name).unlink(missing_ok=True)
 
 
-def write_combined(folder: OutputFolder, ledger: Ledger, names: Sequence[str]) -> bool:
+def write_combined(
+    folder: OutputFolder, ledger: Ledger, names: Sequence[str], *, timed: bool = False
+) -> bool:
     """Write the files over the results of these items; False when they are as they should be.
 
     Args:
         folder: of the batch.
         ledger: of that folder.
         names: of items that may have a result; those without one are left out.
+        timed: whether the moments of recordings may be known.
 
     Raises:
         DiskFull: there is no space.
     """
     done = [(name, found.key) for name in sorted(names) if (found := ledger.done(name))]
-    state = hashlib.sha256(json.dumps([COMBINED_VERSION, done]).encode()).hexdigest()
+    version = [COMBINED_VERSION, "timed"] if timed else COMBINED_VERSION
+    state = hashlib.sha256(json.dumps([version, done]).encode()).hexdigest()
     targets = folder.combined
     if ledger.note(COMBINED_TOPIC) == state and all(path.exists() for path in targets.values()):
         return False
     present = [name for name, _ in done]
-    naming = Naming(video_ids(present))
+    naming = Naming(video_ids(present), timed=timed)
     for kind, path in targets.items():
         _, render = COMBINED[kind]
         with atomic_file(path) as file:

@@ -20,12 +20,10 @@ from rich.console import Console
 from models.atomic import write_text_atomic
 from models.errors import InputError, PipelineError
 from service.batches.combining import CombinedFormat
-from service.errors import FileChanged, FileMissing, FileUnreadable
 from workers.batch_client import AwayError, BatchClient, RefusedError
 from workers.batch_files import (
     FileChoice,
     FileItem,
-    FileState,
     find_files,
     find_urls,
     result_path,
@@ -38,15 +36,16 @@ from workers.batch_local import (
     EXIT_SOME_FAILED,
 )
 from workers.batch_output import OutputFolder, remove_parts
+from workers.batch_places import NamePattern
 from workers.batch_report import duration_for_people, show_failures, write_failures
 from workers.batch_run import ItemStatus, Row, StoppedError
+from workers.batch_sending import FileSender, NotSentError
 
 LOOK_SECONDS = 2.0
 SAY_SECONDS = 10.0
 PAGE_SIZE = "1000"
 MAX_SENT_NAME_CHARACTERS = 1000
 ENDED = frozenset({"finished", "failed", "canceled"})
-NOT_ALLOWED = frozenset({401, 403})
 
 
 def _codes(kind: type[PipelineError]) -> set[str]:
@@ -65,6 +64,7 @@ class RemoteOptions:
         as_paths: files are named by their path, for a service that sees the same folders.
         request: of the batch: model, options, tag, queue.
         retry_failed: whether what failed in the batch before is tried again.
+        names: say camera and moment of the files; None where they say nothing.
     """
 
     files: FileChoice
@@ -73,6 +73,7 @@ class RemoteOptions:
     as_paths: bool = False
     retry_failed: bool = False
     as_json: bool = False
+    names: NamePattern | None = None
 
 
 def run_remote(
@@ -99,6 +100,25 @@ def run_remote(
             return EXIT_MACHINE
 
 
+def check_model(client: BatchClient, request: Mapping[str, Any]) -> None:
+    """Refuse a model that is not there before hours are spent on uploads.
+
+    Raises:
+        RefusedError: the service does not have it.
+    """
+    wanted = request.get("model", "")
+    models = client.call("GET", "/v1/models").json()["models"]
+    known = {one[key] for one in models for key in ("id", "name")}
+    if wanted and wanted.partition(":")[0] not in known:
+        message = f"The server has no model {wanted}; it has {', '.join(sorted(known))}."
+        raise RefusedError(422, "model_unknown", message)
+
+
+def place_of(names: NamePattern, item: FileItem) -> dict[str, str]:
+    """Return the fields of a job that a file's name gives."""
+    return names.place(item.path).to_json()
+
+
 class _RemoteBatch:
     """One call of the command, its output folder locked."""
 
@@ -119,10 +139,12 @@ class _RemoteBatch:
         self._console = console
         self._rows: list[Row] = []
         self._names: dict[str, str] = {}
+        self._count = ""
+        self._sender = FileSender(client, ledger, options.as_paths, self._on_begin, self._on_sent)
 
     def run(self) -> int:
         """Send, follow, fetch."""
-        self._check_model()
+        check_model(self._client, self._options.request)
         summary: Mapping[str, Any] = {"status": "finished", "counts": {}}
         here = self._sent_batch()
         if here is not None:
@@ -142,15 +164,6 @@ class _RemoteBatch:
         """Say something to people."""
         if not self._options.as_json:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def _check_model(self) -> None:
-        """Refuse a model that is not there before hours are spent on uploads."""
-        wanted = self._options.request.get("model", "")
-        models = self._client.call("GET", "/v1/models").json()["models"]
-        known = {one[key] for one in models for key in ("id", "name")}
-        if wanted and wanted.partition(":")[0] not in known:
-            message = f"The server has no model {wanted}; it has {', '.join(sorted(known))}."
-            raise RefusedError(422, "model_unknown", message)
 
     def _sent_batch(self) -> str | None:
         """Send the files and make the batch; None where there is nothing to make it of."""
@@ -174,12 +187,14 @@ class _RemoteBatch:
         files = find_files(self._options.files)
         items = []
         for number, item in enumerate(files, start=1):
-            if self._options.as_paths:
-                reference = self._path(item)
+            self._count = f"[{number}/{len(files)}]"
+            try:
+                reference = self._sender.reference(item, look=look)
+            except NotSentError as error:
+                self._fail(item.name, error.code, str(error))
             else:
-                reference = self._uploaded(item, f"[{number}/{len(files)}]", look=look)
-            if reference is not None:
-                items.append({"name": self._sent_name(item.name), **reference})
+                place = {} if self._options.names is None else place_of(self._options.names, item)
+                items.append({"name": self._sent_name(item.name), **reference, **place})
         for name, url in find_urls(self._options.files):
             items.append({"name": self._sent_name(name), "url": url})
         return items
@@ -191,66 +206,11 @@ class _RemoteBatch:
         self._names[sent] = name
         return sent
 
-    def _path(self, item: FileItem) -> dict[str, str] | None:
-        text = str(item.path.absolute())
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            message = "The file's name is no UTF-8; rename it, or leave out --as-paths."
-            self._fail(item.name, FileUnreadable.code, message)
-            return None
-        return {"path": text}
+    def _on_begin(self, item: FileItem) -> None:
+        self.tell(f"{self._count} sending {item.name}")
 
-    def _uploaded(self, item: FileItem, count: str, *, look: bool) -> dict[str, str] | None:
-        """Return the video that a file became; None where it cannot be sent."""
-        try:
-            before = FileState.of(item.path)
-            video_id = self._video(item, before, count, look=look)
-            if FileState.of(item.path) != before:
-                message = "The file changed while it was sent; the next run sends it anew."
-                raise FileChanged(message)
-        except FileNotFoundError:
-            self._fail(item.name, FileMissing.code, "The file is not there any more.")
-        except FileChanged as error:
-            self._fail(item.name, error.code, str(error))
-        except OSError as error:
-            message = f"The file cannot be read: {error.strerror or error}."
-            self._fail(item.name, FileUnreadable.code, message)
-        except RefusedError as error:
-            if error.status in NOT_ALLOWED:
-                raise
-            self._fail(item.name, error.code, str(error))
-        else:
-            return {"video_id": video_id}
-        return None
-
-    def _video(self, item: FileItem, state: FileState, count: str, *, look: bool) -> str:
-        topic = f"file:{item.name}"
-        looks = [state.size_bytes, state.mtime_ns, state.inode]
-        known = self._ledger.note(topic) or {}
-        if known.get("looks") != looks:
-            known = {}
-        video_id = known.get("video_id")
-        if video_id is not None and (not look or self._is_there(video_id)):
-            return str(video_id)
-
-        def on_begin(location: str) -> None:
-            self._ledger.add_note(topic, {"looks": looks, "upload": location})
-
-        self.tell(f"{count} sending {item.name}")
-        sent = self._client.upload(item.path, item.path.name, known.get("upload"), on_begin)
-        self._ledger.add_note(topic, {"looks": looks, "video_id": sent})
-        self._say({"event": "sent", "file": item.name, "video_id": sent})
-        return sent
-
-    def _is_there(self, video_id: str) -> bool:
-        try:
-            self._client.call("GET", f"/v1/videos/{video_id}")
-        except RefusedError as error:
-            if error.status == 404:  # noqa: PLR2004 - not found
-                return False
-            raise
-        return True
+    def _on_sent(self, item: FileItem, video_id: str) -> None:
+        self._say({"event": "sent", "file": item.name, "video_id": video_id})
 
     def _batch(self, items: Sequence[Mapping[str, Any]]) -> str:
         """Return the address of the batch: the one made before for the same, or a new one."""

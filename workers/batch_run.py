@@ -20,10 +20,12 @@ import structlog
 
 from models.atomic import write_text_atomic
 from models.errors import Cancelled, DiskFull, OutOfMemory, PipelineError
+from models.exports import stamped
 from models.types import Progress, ProgressCallback, StopCallback
 from service.errors import FileChanged, FileMissing, FileUnreadable, ServiceError
 from workers.batch_files import FileItem, FileState, hash_file, result_path
 from workers.batch_ledger import Done, Failed, Ledger
+from workers.batch_places import NOWHERE, NamePattern, Place
 
 MAX_FRUITLESS_STARTS = 5
 """So many times may a run die in the middle of an item without getting on with it."""
@@ -186,6 +188,7 @@ class BatchRun:
         ledger: of the output folder.
         wait: seconds -> True as soon as the run is to stop.
         settings: of failures.
+        names: say camera and moment of the files; None where they say nothing.
     """
 
     def __init__(
@@ -196,6 +199,7 @@ class BatchRun:
         *,
         wait: Callable[[float], bool],
         settings: RunSettings = RunSettings(),
+        names: NamePattern | None = None,
     ) -> None:
         self._results = results
         self._engine = engine
@@ -203,6 +207,7 @@ class BatchRun:
         self._report: Report = Silence()
         self._wait = wait
         self._settings = settings
+        self._names = names
 
     def run(self, items: Sequence[FileItem], report: Report, summary: Summary) -> None:
         """Bring every item to an ending.
@@ -241,7 +246,7 @@ class BatchRun:
     def is_settled(self, item: FileItem, state: FileState) -> bool:
         """Tell, without reading the file, whether this run would only skip it."""
         sha256 = self._ledger.sha256(item.name, state)
-        return sha256 is not None and self._known(item, self.key(sha256)) is not None
+        return sha256 is not None and self._known(item, self.key(item, sha256)) is not None
 
     def _attempt(self, item: FileItem, attempt: int) -> Row:
         """Try one item; its failure, whatever it is, becomes a row."""
@@ -249,7 +254,7 @@ class BatchRun:
         key = ""
         try:
             before = self._state(item)
-            key = self.key(self._sha256(item, before))
+            key = self.key(item, self._sha256(item, before))
             return self._known(item, key) or self._compute(item, before, key, attempt)
         except Cancelled as error:
             raise StoppedError from error
@@ -287,13 +292,16 @@ class BatchRun:
             self._ledger.add_hash(item.name, state, sha256)
         return sha256
 
-    def key(self, sha256: str) -> str:
-        """Return what makes two results the same: bytes, model, recipe and options."""
+    def key(self, item: FileItem, sha256: str) -> str:
+        """Return what makes two results the same: bytes, model, recipe, options, and place."""
         engine = self._engine
-        text = json.dumps(
-            [sha256, engine.model, engine.recipe, dict(engine.options)], sort_keys=True
-        )
+        asked = [sha256, engine.model, engine.recipe, dict(engine.options)]
+        place = self._place(item)
+        text = json.dumps(asked if place == NOWHERE else [*asked, place.to_json()], sort_keys=True)
         return f"{sha256}.{hashlib.sha256(text.encode()).hexdigest()}"
+
+    def _place(self, item: FileItem) -> Place:
+        return NOWHERE if self._names is None else self._names.place(item.path)
 
     def _known(self, item: FileItem, key: str) -> Row | None:
         """Return the row of an item whose ending is known already."""
@@ -329,7 +337,9 @@ class BatchRun:
                 self._ledger.reach(item.name, key, progress.fraction)
                 self._report.progress(progress.fraction, progress.stage)
 
-            native = self._engine.localize(item.path, sha256, on_progress, lambda: self._wait(0))
+            found = self._engine.localize(item.path, sha256, on_progress, lambda: self._wait(0))
+            place = self._place(item)
+            native = stamped(found, place.recorded_at, place.camera)
             self._check_bytes(item, before, sha256)
         return self._finish(item, key, attempt, native)
 

@@ -107,7 +107,7 @@ class BridgeSettings:
     keep_seconds: float = 10.0
     first_pause_seconds: float = 1.0
     max_pause_seconds: float = 60.0
-    stop_seconds: float = 3.0
+    stop_seconds: float = 1.0
 
 
 class BridgeService:
