@@ -188,6 +188,11 @@ EXAMPLES = (
         when="BATCH",
     ),
     Example(
+        "GET /v1/batches/{batch_id}/sheet",
+        'curl -o sheet.html "$KINETAG/v1/batches/$BATCH/sheet"',
+        200,
+    ),
+    Example(
         "GET /v1/batches/{batch_id}/deliveries",
         'curl "$KINETAG/v1/batches/$BATCH/deliveries"',
         200,

@@ -1,7 +1,5 @@
 """A job's timeline as a picture, from what the job left: result, evidence, thumbnails."""
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +12,7 @@ from models.plots.palette import Theme
 from models.plots.png import MAX_PIXELS, MAX_SCALE, render_png
 from models.plots.primitives import Strip
 from models.plots.scene import Curves, Scene, scene_of
+from models.plots.sheet_style import style_source
 from models.plots.svg import SvgTheme, dark_style, render_svg
 from service.api.deps import ApiContext
 from service.api.rendering import file_response, finished_native
@@ -25,14 +24,9 @@ from service.jobs.resegmenting import StoredActivations, stored_activations
 SVG_TYPE, PNG_TYPE = "image/svg+xml", "image/png"
 
 
-def style_hash(style: str) -> str:
-    """Return how a content security policy names a style."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'"
-
-
 # Opened by itself, a picture runs nothing and loads nothing: it is a document of no origin.
 SVG_POLICY = (
-    f"sandbox; default-src 'none'; style-src {style_hash(dark_style())}; img-src data:; "
+    f"sandbox; default-src 'none'; style-src {style_source(dark_style())}; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 

@@ -15,9 +15,9 @@ from sqlalchemy import update
 
 from models.evidence_file import write_evidence
 from models.plots.palette import CLASS_COLORS, NUM_SLOTS, color_slots
+from models.plots.sheet_style import style_source
 from models.plots.svg import dark_style
 from models.tests.drawn_evidence import CLASSES, evidence_of, native_of
-from service.api.pictures import style_hash
 from service.jobs.lifecycle import Plan
 from service.jobs.records import JobRecord, VideoRecord
 from service.jobs.store import new_id, transaction
@@ -102,8 +102,8 @@ def test_nothing_in_a_picture_runs_or_loads(finished, client):
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("sandbox; default-src 'none'; style-src 'sha256-")
     assert "unsafe" not in policy
-    assert style_hash(root.find(SVG + "style").text) in policy
-    assert style_hash(dark_style()) in policy
+    assert style_source(root.find(SVG + "style").text) in policy
+    assert style_source(dark_style()) in policy
     assert answer.headers["x-content-type-options"] == "nosniff"
     named = answer.headers["content-disposition"]
     assert named.startswith('inline; filename="')

@@ -18,6 +18,7 @@ from service.api.batchbodies import (
 )
 from service.api.deps import ID_BODY, JobsRead, JobsWrite, SecuredRoute
 from service.api.schemas import PROBLEMS
+from service.api.sheets import SERVED_POLICY, batch_sheet
 from service.batches import commands, views
 from service.batches.combining import COMBINED, CombinedFormat, Naming, video_ids
 from service.batches.states import BATCH_ENDED, ItemStatus
@@ -26,6 +27,7 @@ from service.errors import BatchNotFound
 MAX_PAGE_SIZE = 200
 DEFAULT_PAGE_SIZE = 50
 MAX_ITEM_PAGE_SIZE = 1000
+MAX_SHEET_PAGE_SIZE = 100
 DEFAULT_ITEM_PAGE_SIZE = 100
 POLL_HINT_SECONDS = 5
 SEND_BYTES = 64 * 1024
@@ -66,6 +68,10 @@ RESULT: dict[int | str, dict[str, Any]] = {
             "application/x-ndjson": {"schema": {"type": "string"}},
         },
     }
+}
+
+SHEET: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The page.", "content": {"text/html": {"schema": {"type": "string"}}}}
 }
 
 
@@ -168,6 +174,24 @@ def get_result(
         _gathered(parts),
         media_type=media_type,
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+@router.get("/{batch_id}/sheet", response_class=Response, responses=SHEET)
+def get_sheet(
+    context: JobsRead,
+    batch_id: BatchId,
+    page_size: Annotated[int, Query(ge=1, le=MAX_SHEET_PAGE_SIZE)] = DEFAULT_PAGE_SIZE,
+    page_token: Annotated[str | None, Query(max_length=200)] = None,
+) -> Response:
+    """Fetch a contact sheet: one self-contained HTML page with a timeline per item.
+
+    Of a large batch it holds a page of items, and links to the next one.
+    """
+    return StreamingResponse(
+        _gathered(batch_sheet(context, batch_id, page_size, page_token)),
+        media_type="text/html; charset=utf-8",
+        headers={"Content-Security-Policy": SERVED_POLICY},
     )
 
 
