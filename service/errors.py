@@ -16,10 +16,12 @@
     │   │   ├── BatchNotFound         batch_not_found
     │   │   ├── WebhookNotFound       webhook_not_found
     │   │   ├── KeyNotFound           key_not_found
+    │   │   ├── SearchNotFound        search_not_found
     │   │   └── ResultNotFound        result_not_found
     │   ├── MethodRefused         method_not_allowed
     │   ├── NotAcceptable         not_acceptable
     │   ├── InvalidTransition     invalid_transition
+    │   ├── NameTaken             name_taken
     │   ├── ResultNotReady        result_not_ready
     │   ├── EvidenceMissing       evidence_missing
     │   ├── IdempotencyConflict   idempotency_conflict
@@ -196,6 +198,21 @@ class WebhookNotFound(NotFound):
 
     code: ClassVar[str] = "webhook_not_found"
     title: ClassVar[str] = "No such webhook"
+
+
+class SearchNotFound(NotFound):
+    """No saved search has this id."""
+
+    code: ClassVar[str] = "search_not_found"
+    title: ClassVar[str] = "No such search"
+
+
+class NameTaken(RequestError):
+    """Something else has this name already."""
+
+    code: ClassVar[str] = "name_taken"
+    title: ClassVar[str] = "The name is taken"
+    status: ClassVar[int] = 409
 
 
 class KeyNotFound(NotFound):

@@ -237,6 +237,38 @@ EXAMPLES = (
         200,
     ),
     Example("GET /v1/segments/facets", 'curl "$KINETAG/v1/segments/facets"', 200),
+    Example(
+        "POST /v1/searches",
+        f"""curl {JSON_BODY} '{{"name": "At the dock, for sure",
+  "filter": {{"camera": ["dock"], "min_score": 0.8}}}}' "$KINETAG/v1/searches\"""",
+        201,
+        {"SEARCH": "id"},
+    ),
+    Example("GET /v1/searches", 'curl "$KINETAG/v1/searches"', 200),
+    Example("GET /v1/searches/{search_id}", 'curl "$KINETAG/v1/searches/$SEARCH"', 200),
+    Example(
+        "PUT /v1/searches/{search_id}",
+        f"""curl -X PUT {JSON_BODY} '{{"name": "At the dock",
+  "filter": {{"camera": ["dock"], "min_score": 0.7, "min_duration": 2}}}}' \\
+  "$KINETAG/v1/searches/$SEARCH\"""",
+        200,
+    ),
+    Example(
+        "PATCH /v1/searches/{search_id}",
+        f"""curl -X PATCH {JSON_BODY} '{{"name": "Dock"}}' "$KINETAG/v1/searches/$SEARCH\"""",
+        200,
+    ),
+    Example(
+        "POST /v1/searches/{search_id}/webhook",
+        f"""curl {JSON_BODY} '{{"url": "https://hooks.example/dock"}}' \\
+  "$KINETAG/v1/searches/$SEARCH/webhook\"""",
+        201,
+    ),
+    Example(
+        "DELETE /v1/searches/{search_id}",
+        'curl -X DELETE "$KINETAG/v1/searches/$SEARCH"',
+        204,
+    ),
     # Webhooks.
     Example(
         "POST /v1/webhooks",

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from service.api.jobbodies import Id, Moment, Word
 from service.api.schemas import Body
-from service.api.webhook_bodies import Label
+from service.api.webhook_bodies import Label, Score, Seconds
 from service.search.filters import SegmentFilter
 from service.search.finding import Facet, FoundSegment
 from service.search.paths import Order
@@ -17,9 +17,6 @@ from service.webhooks.events import rfc3339
 SegmentFormat = Literal["native", "csv", "jsonl", "grafana"]
 
 MAX_WORDS = 100
-MAX_SECONDS = 1e6
-"""Eleven days; no video is longer."""
-
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 200
 MAX_EXPORT_SIZE = 10_000
@@ -28,8 +25,6 @@ MILLISECONDS = 1000
 
 Labels = Annotated[list[Label], Field(min_length=1, max_length=MAX_WORDS)]
 Words = Annotated[list[Word], Field(min_length=1, max_length=MAX_WORDS)]
-Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)]
 
 
 class SegmentWish(BaseModel):

@@ -3,12 +3,18 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from service.api.schemas import MAX_LABELS, Body
 from service.outbound_addresses import MAX_URL_LENGTH
 from service.webhooks.events import DEFAULT_TYPES
-from service.webhooks.records import DeliveryRecord, DeliveryStatus, WebhookRecord
+from service.webhooks.records import (
+    FILTER_COLUMNS,
+    SECRET_LENGTH,
+    DeliveryRecord,
+    DeliveryStatus,
+    WebhookRecord,
+)
 from service.webhooks.signing import is_secret
 
 JobEventName = Literal["segment.detected", "job.succeeded", "job.failed", "job.canceled"]
@@ -16,24 +22,37 @@ EventName = Literal[
     "segment.detected", "job.succeeded", "job.failed", "job.canceled", "batch.finished"
 ]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL_LENGTH)]
+MAX_SECONDS = 1e6
+"""Eleven days; no video is longer."""
+
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 Label = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=PRINTABLE)]
 Labels = Annotated[list[Label], Field(min_length=1, max_length=MAX_LABELS)]
-Score = Annotated[float, Field(ge=0, le=1)]
+Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)]
 Description = Annotated[str, StringConstraints(max_length=255, pattern=PRINTABLE)]
 MAX_EVENT_NAMES = 10
 
 ABOUT_EVENTS = "What it is told of; without them, of everything but single segments."
 ABOUT_LABELS = "segment.detected only for these; null for all."
 ABOUT_SCORE = "segment.detected only from this score on; null for all."
+ABOUT_MAX_SCORE = "segment.detected only up to this score; null for all."
+ABOUT_CAMERAS = "Only jobs of these; null for all."
+ABOUT_TAGS = "Only jobs with one of these tags; null for all."
+ABOUT_DURATION = "segment.detected only for such a length, in seconds; null for all."
 ABOUT_SECRET = "Your own, of the form whsec_<base64 of 24 to 64 bytes>; without one, "  # noqa: S105 - a description
 
 
-def _checked_secret(secret: str | None) -> str | None:
-    if secret is not None and not is_secret(secret):
+def _checked_secret(secret: str) -> str:
+    if not is_secret(secret):
         message = "a secret is whsec_ and the base64 of 24 to 64 random bytes"
         raise ValueError(message)
     return secret
+
+
+Secret = Annotated[
+    str, StringConstraints(max_length=SECRET_LENGTH), AfterValidator(_checked_secret)
+]
 
 
 class WebhookWish(BaseModel):
@@ -47,10 +66,13 @@ class WebhookWish(BaseModel):
     )
     labels: Labels | None = Field(None, description=ABOUT_LABELS)
     min_score: Score | None = Field(None, description=ABOUT_SCORE)
+    max_score: Score | None = Field(None, description=ABOUT_MAX_SCORE)
+    min_duration: Seconds | None = Field(None, description=ABOUT_DURATION)
+    max_duration: Seconds | None = Field(None, description=ABOUT_DURATION)
+    cameras: Labels | None = Field(None, description=ABOUT_CAMERAS)
+    tags: Labels | None = Field(None, description=ABOUT_TAGS)
     description: Description | None = None
-    secret: str | None = Field(None, max_length=128, description=ABOUT_SECRET + "one is made.")
-
-    _secret = field_validator("secret")(_checked_secret)
+    secret: Secret | None = Field(None, description=ABOUT_SECRET + "one is made.")
 
     @property
     def wanted_events(self) -> list[str]:
@@ -69,13 +91,18 @@ class WebhookChange(BaseModel):
     )
     labels: Labels | None = Field(None, description=ABOUT_LABELS)
     min_score: Score | None = Field(None, description=ABOUT_SCORE)
+    max_score: Score | None = Field(None, description=ABOUT_MAX_SCORE)
+    min_duration: Seconds | None = Field(None, description=ABOUT_DURATION)
+    max_duration: Seconds | None = Field(None, description=ABOUT_DURATION)
+    cameras: Labels | None = Field(None, description=ABOUT_CAMERAS)
+    tags: Labels | None = Field(None, description=ABOUT_TAGS)
     description: Description | None = None
     enabled: bool | None = Field(None, description="true forgets past failures.")
 
     def changes(self) -> dict[str, Any]:
         """Return the named ones; null means nothing for what cannot be null."""
         given = self.model_dump(exclude_unset=True)
-        nullable = {"labels", "min_score", "description"}
+        nullable = {*FILTER_COLUMNS, "description"}
         if "events" in given and given["events"] is None:
             given["events"] = list(DEFAULT_TYPES)
         return {
@@ -94,11 +121,10 @@ class JobWebhookWish(BaseModel):
     )
     labels: Labels | None = Field(None, description=ABOUT_LABELS)
     min_score: Score | None = Field(None, description=ABOUT_SCORE)
-    secret: str | None = Field(
-        None, max_length=128, description=ABOUT_SECRET + "messages go unsigned."
-    )
-
-    _secret = field_validator("secret")(_checked_secret)
+    max_score: Score | None = Field(None, description=ABOUT_MAX_SCORE)
+    min_duration: Seconds | None = Field(None, description=ABOUT_DURATION)
+    max_duration: Seconds | None = Field(None, description=ABOUT_DURATION)
+    secret: Secret | None = Field(None, description=ABOUT_SECRET + "messages go unsigned.")
 
 
 class WebhookBody(Body):
@@ -109,6 +135,12 @@ class WebhookBody(Body):
     events: list[str]
     labels: list[str] | None
     min_score: float | None
+    max_score: float | None
+    cameras: list[str] | None
+    tags: list[str] | None
+    min_duration: float | None
+    max_duration: float | None
+    search: str | None = Field(description="Id of the saved search whose filter it has.")
     description: str | None
     enabled: bool
     disabled_reason: str | None = Field(
@@ -195,4 +227,5 @@ class DeliveryList(Body):
 
 
 def _webhook_fields(webhook: WebhookRecord) -> dict[str, Any]:
-    return {name: getattr(webhook, name) for name in WebhookBody.model_fields}
+    fields = {name for name in WebhookBody.model_fields if name != "search"}
+    return {"search": webhook.search_id, **{name: getattr(webhook, name) for name in fields}}

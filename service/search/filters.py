@@ -9,8 +9,14 @@ from typing import Any
 from service.search.records import EPOCH, SCORE_UNITS
 
 MILLISECONDS = 1000
+MAX_MS = 2**31 - 1
+"""24 days: no video is longer."""
+
 SLACK_DIGITS = 3
 """A thousandth of a unit is the rounding of a float, not the caller's wish."""
+
+Range = tuple[int | None, int | None]
+"""Lowest and highest; None where there is no bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +61,39 @@ class SegmentFilter:
         known = {one.name for one in fields(cls)}
         return cls(**{name: _from_json(name, stored[name]) for name in stored if name in known})
 
+    def holds(self, score: float, start: float, end: float) -> bool:
+        """Say whether score and length of a segment are within the bounds, as a search would.
+
+        Args:
+            score: public, in [0, 1].
+            start: in seconds.
+            end: in seconds.
+        """
+        duration_ms = whole_ms(end) - whole_ms(start)
+        return _within(round(score * SCORE_UNITS), self.score_range) and _within(
+            duration_ms, self.duration_range
+        )
+
     @property
-    def score_range(self) -> tuple[int | None, int | None]:
+    def score_range(self) -> Range:
         """Lowest and highest score, both included, as they are stored."""
         return _at_least(self.min_score, SCORE_UNITS), _at_most(self.max_score, SCORE_UNITS)
 
     @property
-    def duration_range(self) -> tuple[int | None, int | None]:
+    def duration_range(self) -> Range:
         """Shortest and longest, both included, in milliseconds."""
         return (
             _at_least(self.min_duration, MILLISECONDS),
             _at_most(self.max_duration, MILLISECONDS),
         )
+
+
+def whole_ms(seconds: float) -> int:
+    """Return the milliseconds that are stored of a time in a video.
+
+    Rounded as a result's own absolute times are, see `models.exports.stamped`.
+    """
+    return min(MAX_MS, max(0, round(seconds * MILLISECONDS)))
 
 
 def milliseconds(moment: datetime) -> int:
@@ -77,6 +104,11 @@ def milliseconds(moment: datetime) -> int:
 def moment_of(since_1970_ms: int) -> datetime:
     """Return the moment so many milliseconds after 1970."""
     return EPOCH + timedelta(milliseconds=since_1970_ms)
+
+
+def _within(value: int, bounds: Range) -> bool:
+    lowest, highest = bounds
+    return (lowest is None or value >= lowest) and (highest is None or value <= highest)
 
 
 def _at_least(value: float | None, units: int) -> int | None:

@@ -17,7 +17,7 @@ from models.overrides import LocalizeOverrides
 from service.jobs.lifecycle import lock_job
 from service.jobs.records import JobRecord, ResultRecord
 from service.jobs.store import reading, transaction
-from service.search.filters import MILLISECONDS, milliseconds
+from service.search.filters import milliseconds, whole_ms
 from service.search.records import (
     SCORE_UNITS,
     UNDATED_MS,
@@ -36,7 +36,6 @@ MANY_COUNTS = 2_000
 """Of rows more than there are sums; with less, summing up is not worth a transaction."""
 
 DELETED_AT_ONCE = 500
-MAX_MS = 2**31 - 1
 
 _log = structlog.get_logger(__name__)
 
@@ -111,7 +110,7 @@ def segment_rows(job: JobRecord, document: Mapping[str, Any]) -> list[dict[str, 
         label = _storable(segment["label"])
         if label not in keys:
             keys[label] = word_key(label)
-        start_ms, end_ms = (_whole_ms(segment[name]) for name in ("start", "end"))
+        start_ms, end_ms = (whole_ms(segment[name]) for name in ("start", "end"))
         rows.append(
             {
                 **common,
@@ -241,11 +240,6 @@ def _origin_ms(job: JobRecord) -> int:
     if job.recorded_at is not None:
         return milliseconds(job.recorded_at)
     return milliseconds(job.created_at) - UNDATED_MS
-
-
-def _whole_ms(seconds: float) -> int:
-    # As the result's own absolute times are rounded, see models.exports.stamped.
-    return min(MAX_MS, max(0, round(seconds * MILLISECONDS)))
 
 
 def _storable(label: str) -> str:

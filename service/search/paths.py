@@ -23,10 +23,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute
 
-from service.search.filters import SegmentFilter, milliseconds
+from service.search.filters import Range, SegmentFilter, milliseconds
 from service.search.records import FIRST_DATED_MS, SegmentRecord, word_key
 
-Range = tuple[int | None, int | None]
 Conditions = tuple[ColumnElement[bool], ...]
 Column = InstrumentedAttribute[Any] | ColumnElement[Any]
 

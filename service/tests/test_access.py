@@ -57,6 +57,7 @@ PREFIXES = {
     "delivery_id": "msg",
     "upload_id": "upl",
     "key_id": "key",
+    "search_id": "sch",
 }
 
 

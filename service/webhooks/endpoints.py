@@ -15,7 +15,12 @@ from service.jobs.store import new_id, reading, transaction
 from service.outbound import OutboundPolicy, check_url
 from service.webhooks.events import Message, MessageType
 from service.webhooks.fanout import Receiver, host_of, insert_delivery
-from service.webhooks.records import DeliveryRecord, DeliveryStatus, WebhookRecord
+from service.webhooks.records import (
+    FILTER_COLUMNS,
+    DeliveryRecord,
+    DeliveryStatus,
+    WebhookRecord,
+)
 from service.webhooks.signing import new_secret
 
 MAX_WEBHOOKS = 50
@@ -24,23 +29,35 @@ MAX_WEBHOOKS = 50
 ROTATION_SECONDS = 24 * 3600.0
 """How long the previous secret signs beside the new one."""
 
+OF_SEARCHES = frozenset({*FILTER_COLUMNS, "events"})
+"""What the webhook of a saved search has from it."""
+
 TEST_SENTENCE = "This is a test; nothing happened."
 
 
 @dataclass(frozen=True, slots=True)
 class NewWebhook:
-    """What a user asks for; None takes the default or, of labels and scores, all.
+    """What a user asks for; None takes the default or, of a filter, all.
 
     Attributes:
+        labels, min_score, max_score, cameras, tags, min_duration, max_duration: the filter, as
+            `service.webhooks.events.Interest` has it.
         secret: the user's own, of the specified form.
+        search_id: of the saved search whose filter it is.
     """
 
     url: str
     events: list[str]
     labels: list[str] | None = None
     min_score: float | None = None
+    max_score: float | None = None
+    cameras: list[str] | None = None
+    tags: list[str] | None = None
+    min_duration: float | None = None
+    max_duration: float | None = None
     description: str | None = None
     secret: str | None = None
+    search_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +77,34 @@ def create_webhook(core: JobCore, new: NewWebhook, policy: OutboundPolicy) -> We
     """
     check_url(new.url, policy)
     with transaction(core.engine) as session:
-        count = session.execute(select(func.count()).select_from(WebhookRecord)).scalar_one()
-        if count >= MAX_WEBHOOKS:
-            message = f"There are {count} webhooks already; delete one that is no longer used."
-            raise InvalidRequest(message)
-        webhook = WebhookRecord(
-            id=new_id("whk"),
-            tenant_id=core.tenant_id,
-            url=new.url,
-            description=new.description,
-            events=new.events,
-            labels=new.labels,
-            min_score=new.min_score,
-            secret=new.secret or new_secret(),
-            enabled=True,
-            created_at=core.clock.now(session),
-        )
-        session.add(webhook)
-        session.flush()
-        return webhook
+        return insert_webhook(session, core, new)
+
+
+def insert_webhook(session: Session, core: JobCore, new: NewWebhook) -> WebhookRecord:
+    """Insert a webhook whose URL was checked.
+
+    Raises:
+        InvalidRequest: there are too many already.
+    """
+    count = session.execute(select(func.count()).select_from(WebhookRecord)).scalar_one()
+    if count >= MAX_WEBHOOKS:
+        message = f"There are {count} webhooks already; delete one that is no longer used."
+        raise InvalidRequest(message)
+    webhook = WebhookRecord(
+        id=new_id("whk"),
+        tenant_id=core.tenant_id,
+        url=new.url,
+        description=new.description,
+        events=new.events,
+        **{name: getattr(new, name) for name in FILTER_COLUMNS},
+        secret=new.secret or new_secret(),
+        enabled=True,
+        search_id=new.search_id,
+        created_at=core.clock.now(session),
+    )
+    session.add(webhook)
+    session.flush()
+    return webhook
 
 
 def list_webhooks(core: JobCore) -> list[WebhookRecord]:
@@ -105,17 +131,24 @@ def change_webhook(
     Args:
         core: bound to the tenant.
         webhook_id: which.
-        changes: names and values of url, events, labels, min_score, description or enabled.
+        changes: names and values of url, events, description, enabled or the filter.
         policy: that a new URL has to satisfy.
 
     Raises:
         WebhookNotFound: there is none.
         UrlRefused: the new URL is not contacted.
+        InvalidTransition: its filter is that of a saved search.
     """
     if "url" in changes:
         check_url(changes["url"], policy)
     with transaction(core.engine) as session:
         webhook = _webhook(session, webhook_id)
+        if webhook.search_id is not None and not changes.keys().isdisjoint(OF_SEARCHES):
+            message = (
+                f"This webhook tells of the saved search {webhook.search_id}; change that instead "
+                "(PUT /v1/searches/{id})."
+            )
+            raise InvalidTransition(message)
         for name, value in changes.items():
             setattr(webhook, name, value)
         if "enabled" in changes:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from service.jobs.records import JobRecord, VideoRecord
+from service.search.filters import SegmentFilter
 
 MAX_SEGMENT_MESSAGES = 100
 """Per job and receiver; the rest is in the result."""
@@ -36,29 +37,55 @@ class Interest:
     Attributes:
         types: of messages.
         labels: only segments of these; None for all.
-        min_score: only segments of at least this score.
+        min_score, max_score: only segments of such a score.
+        cameras, tags: only jobs of these; None for all.
+        min_duration, max_duration: only segments of such a length, in seconds; None for any.
+        search: {id, name} of the saved search that this is the filter of.
     """
 
     types: frozenset[str]
     labels: frozenset[str] | None = None
     min_score: float = 0.0
+    max_score: float | None = None
+    cameras: frozenset[str] | None = None
+    tags: frozenset[str] | None = None
+    min_duration: float | None = None
+    max_duration: float | None = None
+    search: Mapping[str, str] | None = None
 
     @classmethod
-    def of(cls, wish: Mapping[str, Any]) -> "Interest":
-        """Read events, labels and min_score, each of which may be missing or None."""
-        labels = wish.get("labels")
+    def of(cls, wish: Mapping[str, Any], search: Mapping[str, str] | None = None) -> "Interest":
+        """Read events and the filter, each part of which may be missing or None."""
         return cls(
-            frozenset(wish.get("events") or DEFAULT_TYPES),
-            frozenset(labels) if labels is not None else None,
-            wish.get("min_score") or 0.0,
+            types=frozenset(wish.get("events") or DEFAULT_TYPES),
+            labels=_words(wish.get("labels")),
+            min_score=wish.get("min_score") or 0.0,
+            max_score=wish.get("max_score"),
+            cameras=_words(wish.get("cameras")),
+            tags=_words(wish.get("tags")),
+            min_duration=wish.get("min_duration"),
+            max_duration=wish.get("max_duration"),
+            search=search,
+        )
+
+    def is_about(self, camera: str | None, tag: str | None) -> bool:
+        """Say whether anything of a job of this camera and tag is to be told."""
+        return (self.cameras is None or camera in self.cameras) and (
+            self.tags is None or tag in self.tags
         )
 
     def segments(self, found: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Return the segments that pass the filter."""
+        """Return the segments that pass the filter, by the rules of searches."""
+        bounds = SegmentFilter(
+            min_score=self.min_score,
+            max_score=self.max_score,
+            min_duration=self.min_duration,
+            max_duration=self.max_duration,
+        )
         return [
             one
             for one in found
-            if one["score"] >= self.min_score
+            if bounds.holds(one["score"], one["start"], one["end"])
             and (self.labels is None or one["label"] in self.labels)
         ]
 
@@ -91,15 +118,18 @@ class EndedJob:
 
     def messages(self, interest: Interest) -> list[Message]:
         """Return what a receiver wants to hear about the job, in order."""
+        if not interest.is_about(self._camera, self.job.tag):
+            return []
         segments = interest.segments(self._segments())
         told: list[Message] = []
         if MessageType.SEGMENT_DETECTED in interest.types:
             best = sorted(segments, key=lambda one: -one["score"])[:MAX_SEGMENT_MESSAGES]
+            searched = {} if interest.search is None else {"search": interest.search}
             best.sort(key=lambda one: (one["start"], one["end"], one["label"]))
             told = [
                 Message(
                     MessageType.SEGMENT_DETECTED,
-                    {**self._about(), "segment": self._on_the_wall(one)},
+                    {**self._about(), **searched, "segment": self._on_the_wall(one)},
                     part,
                 )
                 for part, one in enumerate(best, start=1)
@@ -108,6 +138,10 @@ class EndedJob:
         if ended in interest.types:
             told.append(Message(ended, {**self._about(), **self._outcome(len(segments))}))
         return told
+
+    @property
+    def _camera(self) -> str | None:
+        return self.job.camera or self.video.camera
 
     def _segments(self) -> list[Mapping[str, Any]]:
         """What the result shows its user: the job's own labels and threshold apply."""
@@ -122,7 +156,7 @@ class EndedJob:
         return {
             "id": self.job.id,
             "tag": self.job.tag,
-            "camera": self.job.camera or self.video.camera,
+            "camera": self._camera,
             "model": self.job.model,
             "video": {"id": self.video.id, "name": self.video.name},
             "links": {"self": here, "result": f"{here}/result" if succeeded else None},
@@ -152,6 +186,10 @@ class EndedJob:
             "start_time": rfc3339(recorded_at + start),
             "end_time": rfc3339(recorded_at + end),
         }
+
+
+def _words(given: Iterable[str] | None) -> frozenset[str] | None:
+    return None if given is None else frozenset(given)
 
 
 def rfc3339(moment: datetime) -> str:

@@ -20,8 +20,9 @@ from service.jobs.commands import JobCore
 from service.jobs.records import EventRecord, JobRecord, ResultRecord, VideoRecord
 from service.jobs.states import JobKind
 from service.jobs.store import new_id, reading, transaction
+from service.search.records import SearchRecord
 from service.webhooks.events import EndedJob, Interest, Message, MessageType
-from service.webhooks.records import DeliveryRecord, WebhookRecord
+from service.webhooks.records import FILTER_COLUMNS, DeliveryRecord, WebhookRecord
 
 EVENTS_PER_TURN = 50
 DELIVERIES_PER_TURN = 500
@@ -53,16 +54,12 @@ class Receiver:
     webhook_id: str | None = None
 
     @classmethod
-    def of_webhook(cls, webhook: WebhookRecord) -> "Receiver":
-        """Return a tenant's webhook as a receiver."""
-        wish = {
-            "events": webhook.events,
-            "labels": webhook.labels,
-            "min_score": webhook.min_score,
-        }
-        return cls(
-            webhook.id, webhook.tenant_id, webhook.url, Interest.of(wish), webhook_id=webhook.id
-        )
+    def of_webhook(cls, webhook: WebhookRecord, search: SearchRecord | None = None) -> "Receiver":
+        """Return a tenant's webhook, of a saved search or not, as a receiver."""
+        wish = {name: getattr(webhook, name) for name in ("events", *FILTER_COLUMNS)}
+        of_search = None if search is None else {"id": search.id, "name": search.name}
+        interest = Interest.of(wish, of_search)
+        return cls(webhook.id, webhook.tenant_id, webhook.url, interest, webhook_id=webhook.id)
 
     @classmethod
     def of_batch(cls, batch: BatchRecord | None) -> "Receiver | None":
@@ -205,11 +202,11 @@ def _tell(session: Session, event: EventRecord, now: datetime) -> int:
 def _addressed(session: Session, event: EventRecord) -> Iterator[tuple[Receiver, list[Message]]]:
     """Yield who is to be told of an event, and what."""
     webhooks = session.execute(
-        select(WebhookRecord).where(
-            WebhookRecord.tenant_id == event.tenant_id, WebhookRecord.enabled.is_(True)
-        )
-    ).scalars()
-    receivers = [Receiver.of_webhook(webhook) for webhook in webhooks]
+        select(WebhookRecord, SearchRecord)
+        .outerjoin(SearchRecord, SearchRecord.id == WebhookRecord.search_id)
+        .where(WebhookRecord.tenant_id == event.tenant_id, WebhookRecord.enabled.is_(True))
+    )
+    receivers = [Receiver.of_webhook(webhook, search) for webhook, search in webhooks]
     if event.job_id is None:
         own_of_batch = Receiver.of_batch(session.get(BatchRecord, event.batch_id))
         if own_of_batch is not None:

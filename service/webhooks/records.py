@@ -25,6 +25,16 @@ from service.search.records import SearchRecord
 KEY_LENGTH = 64
 SECRET_LENGTH = 128
 DOCUMENT = JSON(none_as_null=True)
+FILTER_COLUMNS = (
+    "labels",
+    "min_score",
+    "max_score",
+    "cameras",
+    "tags",
+    "min_duration",
+    "max_duration",
+)
+"""Which segments a webhook is told of."""
 
 
 class DeliveryStatus(StrEnum):
@@ -43,7 +53,8 @@ class WebhookRecord(TenantOwned, Record):
 
     Attributes:
         events: types it is told of.
-        labels, cameras, tags: only segments of these; None for all.
+        labels: only segments of these; None for all.
+        cameras, tags: only jobs of these; None for all.
         min_score, max_score: only segments of such a score; None for all.
         min_duration, max_duration: only segments of such a length, in seconds; None for all.
         search_id: of the saved search whose filter this is, kept the same by

@@ -21,7 +21,7 @@ from service.errors import WebhookNotFound
 from service.outbound_addresses import OutboundPolicy
 from service.webhooks import endpoints
 from service.webhooks.endpoints import DeliveryPage, NewWebhook
-from service.webhooks.records import DeliveryStatus
+from service.webhooks.records import FILTER_COLUMNS, DeliveryStatus
 
 MAX_PAGE_SIZE = 200
 DEFAULT_PAGE_SIZE = 50
@@ -69,10 +69,9 @@ def post_webhook(context: Webhooks, wish: WebhookWish, response: Response) -> We
     new = NewWebhook(
         url=wish.url,
         events=wish.wanted_events,
-        labels=wish.labels,
-        min_score=wish.min_score,
         description=wish.description,
         secret=wish.secret,
+        **{name: getattr(wish, name) for name in FILTER_COLUMNS},
     )
     webhook = endpoints.create_webhook(context.core, new, OutboundPolicy.of(context.settings))
     response.headers["Location"] = f"/v1/webhooks/{webhook.id}"
