@@ -20,7 +20,7 @@ from service.jobs.store import transaction
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A bridge that is ours for now; see `BridgeRecord` for position and memory."""
+    """A bridge while it is ours; see `BridgeRecord` for position and memory."""
 
     position: int | None
     memory: Mapping[str, Any] = field(default_factory=dict)

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
@@ -31,7 +32,7 @@ class Fake:
 
     def __init__(self):
         self.asked = []
-        self.trouble = None
+        self.trouble: Any = None
         fake = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -65,6 +66,9 @@ class Fake:
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
         self.base = f"http://127.0.0.1:{self.server.server_port}"
+
+    def answer(self, method, path, headers, body) -> Any:
+        raise NotImplementedError
 
     def peer(self, title):
         return WebPeer(title, self.base, OUTBOUND, seconds=ANSWER_SECONDS)
@@ -153,8 +157,10 @@ class Frigate(Fake):
         if unquote(camera) not in {"dock", "front dock"}:
             return 404, {}, {"success": False, "message": f"{camera} is not a valid camera."}
         # Source: frigate/api/defs/request/events_body.py, EventsCreateBody.
-        known = {"sub_label": (str, type(None)), "score": (int, float), "duration": int,
-                 "include_recording": bool, "draw": dict, "pre_capture": int}  # fmt: skip
+        known: dict[str, Any] = {
+            "sub_label": (str, type(None)), "score": (int, float), "duration": int,
+            "include_recording": bool, "draw": dict, "pre_capture": int,
+        }  # fmt: skip
         assert set(document) <= set(known)
         assert all(isinstance(value, known[name]) for name, value in document.items())
         assert 0 <= document["score"] <= 1
