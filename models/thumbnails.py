@@ -46,15 +46,15 @@ class ThumbnailStrip:
         }
 
 
-def draw_thumbnails(source: VideoSource) -> ThumbnailStrip:
-    """Draw the strip of an open video.
+def draw_thumbnails(source: VideoSource, max_tiles: int = MAX_TILES) -> ThumbnailStrip:
+    """Draw the strip of an open video, of at most so many tiles.
 
     Raises:
         UnreadableVideo: not one picture could be decoded.
         ResourceError: the decoder crashed or ran out of memory.
     """
     count = math.ceil(source.facts.duration_seconds / SECONDS_PER_TILE)
-    seconds, tiles = source.tiles(max(1, min(MAX_TILES, count)), MAX_TILE_PX)
+    seconds, tiles = source.tiles(max(1, min(max_tiles, count)), MAX_TILE_PX)
     if not len(seconds):
         message = "No picture of the video could be decoded for its thumbnails."
         raise UnreadableVideo(message)

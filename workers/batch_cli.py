@@ -101,6 +101,9 @@ def batch(  # noqa: PLR0913 - a command line's options are its parameters
         bool, typer.Option("--as-paths", help="With --server: it sees the same folders.")
     ] = False,
     tag: Annotated[str | None, typer.Option(help="With --server: of the jobs.")] = None,
+    sheet: Annotated[
+        bool, typer.Option(help="Without --server: write contact-sheet.html beside the results.")
+    ] = True,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
     home: HomeOption = DEFAULT_HOME,
     debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
@@ -140,11 +143,21 @@ def batch(  # noqa: PLR0913 - a command line's options are its parameters
 
         features = home / "features" if store else folder.features
         return LocalizerBatchEngine(
-            EngineChoice(model, speed or "", device, precision, home, features, options, store)
+            EngineChoice(
+                model,
+                speed or "",
+                device,
+                precision,
+                home,
+                features,
+                options,
+                store,
+                folder.posters if sheet else None,
+            )
         )
 
     wish = LocalOptions(
-        choice, output, RunSettings(retries, retry_failed), watch, settle, json_, names
+        choice, output, RunSettings(retries, retry_failed), watch, settle, json_, names, sheet
     )
     try:
         status = run_local(wish, load, stop.wait, Console(stderr=True))

@@ -12,6 +12,7 @@ from models.features import ExtractorSettings
 from models.overrides import LocalizeOverrides
 from models.pipeline import load_localizer, model_folders
 from models.types import ProgressCallback, StopCallback
+from workers.batch_posters import draw_posters
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class EngineChoice:
         home: folder of models.
         features: folder of the feature store.
         keep_features: whether a file's features outlive its result.
+        posters: folder for moments of the videos; None draws none.
     """
 
     model: str
@@ -35,6 +37,7 @@ class EngineChoice:
     features: Path
     options: Mapping[str, Any] = field(default_factory=dict)
     keep_features: bool = True
+    posters: Path | None = None
 
 
 class LocalizerBatchEngine:
@@ -52,6 +55,7 @@ class LocalizerBatchEngine:
         ).with_overrides(self._overrides)
         self._store = LocalFeatureStore(choice.features)
         self._keep = choice.keep_features
+        self._posters = choice.posters
         # The name alone does not tell the speed, which is one of the model's heads.
         self.model = f"{self._localizer.model_name}:{self._localizer.speed}"
         self.recipe = self._localizer.recipe.digest
@@ -63,6 +67,8 @@ class LocalizerBatchEngine:
         """Compute one file; chunks that are stored are not computed again."""
         with self._localizer.open(path, name=path.name, sha256=sha256) as source:
             result = self._localizer.localize(source, self._store, on_progress, should_stop)
+            if self._posters is not None:
+                draw_posters(source, self._posters)
         return selected(to_native(result), self._overrides)
 
     def rename(self, native: dict[str, Any], path: Path) -> dict[str, Any]:

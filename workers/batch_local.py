@@ -31,6 +31,7 @@ from workers.batch_run import (
     StoppedError,
     Summary,
 )
+from workers.batch_sheet import SheetChoice, write_sheet
 from workers.batch_watch import Settling
 
 EXIT_ALL_DONE = 0
@@ -42,6 +43,7 @@ COMBINE_SECONDS = 60.0
 """While watching, the files over all results are written at most this often."""
 
 MIN_LOOK_SECONDS = 0.2
+MAX_TITLE_NAMES = 3
 LOOKS_PER_SETTLING = 4
 
 
@@ -52,6 +54,7 @@ class LocalOptions:
     Attributes:
         settle_seconds: while watching, a file is taken when it has not changed for so long.
         names: say camera and moment of the files; None where they say nothing.
+        sheet: whether a contact sheet is written beside the results.
     """
 
     files: FileChoice
@@ -61,6 +64,7 @@ class LocalOptions:
     settle_seconds: float = 10.0
     as_json: bool = False
     names: NamePattern | None = None
+    sheet: bool = True
 
 
 def run_local(
@@ -110,6 +114,7 @@ class _LocalBatch:
         self._ledger = ledger
         self._wait = wait
         self._console = console
+        self._model = engine.model
         self._run = BatchRun(
             folder.videos,
             engine,
@@ -133,7 +138,7 @@ class _LocalBatch:
             self._tell(f"{error} The same command goes on from here. [{error.code}]")
         write_failures(self._folder.failures, summary.failures)
         if status == EXIT_ALL_DONE:
-            self._combine([item.name for item in items])
+            self._combine([item.name for item in items], summary)
             status = EXIT_SOME_FAILED if summary.failures else EXIT_ALL_DONE
         self._conclude(summary, status)
         return status
@@ -162,17 +167,25 @@ class _LocalBatch:
                     settling.taken(round_.rows)
                 write_failures(self._folder.failures, total.failures)
             elif time.monotonic() - combined_at >= COMBINE_SECONDS:
-                self._combine(self._ledger.names_done())
+                self._combine(self._ledger.names_done(), total)
                 combined_at = time.monotonic()
-        self._combine(self._ledger.names_done())
+        self._combine(self._ledger.names_done(), total)
         status = EXIT_SOME_FAILED if total.failures else EXIT_ALL_DONE
         status = EXIT_MACHINE if full else status
         self._conclude(total, status)
         return status
 
-    def _combine(self, names: Sequence[str]) -> None:
+    def _combine(self, names: Sequence[str], summary: Summary) -> None:
         timed = self._options.names is not None
         write_combined(self._folder, self._ledger, names, timed=timed)
+        if not self._options.sheet:
+            return
+        choice = SheetChoice(self._model, _title(self._options.files))
+        try:
+            write_sheet(self._folder, self._ledger, choice, names, summary.failures)
+        except (OSError, DiskFull) as error:
+            # Only something to look at: every result is there.
+            self._tell(f"The contact sheet could not be written: {error}")
 
     def _unsettled(self) -> list[tuple[FileItem, FileState]]:
         """Return files that are there and are not done, as they are now."""
@@ -207,3 +220,11 @@ class _LocalBatch:
     def _tell(self, text: str) -> None:
         if not self._options.as_json:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _title(files: FileChoice) -> str:
+    """Return what a batch is called by: where its files come from."""
+    names = [Path(one).name or one for one in (*files.inputs, *map(str, files.lists))]
+    hidden = len(names) - MAX_TITLE_NAMES
+    more = f" and {hidden} more" if hidden > 0 else ""
+    return ", ".join(names[:MAX_TITLE_NAMES]) + more

@@ -4,6 +4,7 @@ OUT/videos/<name>.json      one native result per file, under the file's own pat
 OUT/activitynet.json        all segments, ActivityNet result file
 OUT/segments.csv            all segments: video,label,start,end,score
 OUT/failures.csv            what has no result, and why
+OUT/contact-sheet.html      all of it to look at
 OUT/.kinetag/               what the next run needs to know
 """
 
@@ -54,6 +55,11 @@ class OutputFolder:
         return self.state / "features"
 
     @property
+    def posters(self) -> Path:
+        """Moments of videos, for the contact sheet."""
+        return self.state / "posters"
+
+    @property
     def failures(self) -> Path:
         """The table of failures."""
         return self.root / "failures.csv"
@@ -83,7 +89,8 @@ def remove_parts(folder: OutputFolder) -> None:
     """Remove unfinished files of a run that was killed, and nothing else: users have files too."""
     own = [path.name for path in (*folder.combined.values(), folder.failures)]
     for path in folder.root.glob(".*"):
-        if any(is_unfinished(path.name, name) for name in own):
+        sheet = path.name.startswith(".contact-sheet") and is_unfinished(path.name, ".html")
+        if sheet or any(is_unfinished(path.name, name) for name in own):
             path.unlink(missing_ok=True)
     for above, _, files in os.walk(folder.videos):
         for name in files:
