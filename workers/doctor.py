@@ -21,6 +21,7 @@ from models.doctor.processes import ProbeProcess
 from models.doctor.report import DoctorOptions, StartProbe, examine
 from models.doctor.wording import detected, measured
 from service.settings import Settings
+from workers.doctor_bridges import bridge_lines, bridge_problems, examine_bridges
 from workers.doctor_deployment import (
     deployment_lines,
     deployment_problems,
@@ -57,10 +58,15 @@ def run_doctor(
             start,
             meanwhile=lambda: {
                 "broker": examine_broker(settings),
+                "bridges": examine_bridges(settings),
                 "data_folder": examine_data_folder(settings),
             },
         )
-    problems = [*find_problems(document), *deployment_problems(document)]
+    problems = [
+        *find_problems(document),
+        *deployment_problems(document),
+        *bridge_problems(document["bridges"]),
+    ]
     problems.sort(key=lambda one: one.severity != "error")
     usable = not any(one.severity == "error" for one in problems)
     whole = {
@@ -80,7 +86,8 @@ def run_doctor(
 def _print(document: Document, problems: list[Problem]) -> None:
     """Print one line per finding; on a terminal in colour and wrapped, else plain."""
     console = Console()
-    lines = [*detected(document), *deployment_lines(document), *measured(document)]
+    deployment = [*deployment_lines(document), *bridge_lines(document["bridges"])]
+    lines = [*detected(document), *deployment, *measured(document)]
     if console.is_terminal:
         table = Table.grid(padding=(0, 2))
         table.add_column(style="bold", no_wrap=True)

@@ -1,6 +1,7 @@
 """`kinetag doctor`: end to end without the benchmark; broker and data folder from drawn cases."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,14 +10,14 @@ import pytest
 
 from models.doctor.processes import ProbeProcess
 from service.settings import Settings
-from workers import doctor, doctor_deployment
+from workers import doctor, doctor_bridges, doctor_deployment
 from workers.broker import BrokerServer
 
 REPOSITORY = Path(__file__).parents[2]
 KEYS = {
     "format", "kinetag", "usable", "cores", "memory", "instruction_set", "flow", "gpu",
-    "precision", "sandbox", "versions", "models", "broker", "data_folder", "benchmark", "estimate",
-    "problems",
+    "precision", "sandbox", "versions", "models", "broker", "bridges", "data_folder", "benchmark",
+    "estimate", "problems",
 }  # fmt: skip
 
 
@@ -94,6 +95,28 @@ def test_brokers(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor_deployment, "find_servers", lambda choice: servers[:1])
     found = doctor_deployment.examine_broker(Settings(data_dir=tmp_path))
     assert found["kind"] == "none"
+
+
+def test_bridges_that_do_not_get_through_are_told_without_their_logins(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        port = somebody.getsockname()[1]
+        settings = Settings(
+            data_dir=tmp_path,
+            mqtt_url="mqtt://kim:hush@127.0.0.1:1",
+            grafana_url=f"http://127.0.0.1:{port}/sub",
+        )
+        found = doctor_bridges.examine_bridges(settings)
+    assert found == [
+        {"name": "mqtt", "host": "127.0.0.1:1", "reachable": False},
+        {"name": "grafana", "host": f"127.0.0.1:{port}", "reachable": True},
+    ]
+    (problem,) = doctor_bridges.bridge_problems(found)
+    assert problem.code == "bridge_unreachable"
+    assert "KINETAG_MQTT_URL" in problem.message
+    said = [sentence for _, sentence in doctor_bridges.bridge_lines(found)]
+    assert said == ["mqtt: 127.0.0.1:1 does not answer", f"grafana: 127.0.0.1:{port} answers"]
+    assert "hush" not in str(found)
+    assert doctor_bridges.examine_bridges(Settings(data_dir=tmp_path)) == []
 
 
 def test_a_configured_broker_is_told_without_its_password(tmp_path):
