@@ -114,6 +114,7 @@ function snippet(title, hint, code) {
   async function copied() {
     const done = await copyText(text, code);
     say(words, done ? "Copied" : "Selected");
+    copy.setAttribute("aria-label", `${words.textContent}: ${title}`);
     say(told, done ? "Copied" : "Selected; copy it with the keyboard");
   }
 

@@ -32,7 +32,7 @@ export function recordingChoice(onChange) {
   /** @type {Way} */
   let way = "unknown";
   const selectId = freshId("recorded");
-  const given = el("input", { class: "input", type: "datetime-local", step: "1", "aria-label": "Recorded at", hidden: true, onchange: onChange });
+  const given = el("input", { class: "input", type: "datetime-local", step: "1", "aria-label": "Moment of the first frame", hidden: true, onchange: onChange });
   const hint = el("p", { class: "hint", id: freshId("hint") }, HINTS.unknown);
   const options = Object.entries(WORDS).map(([value, words]) => el("option", { value }, words));
   const select = el("select", { class: "select", id: selectId, "aria-describedby": hint.id }, options);

@@ -185,7 +185,7 @@ function interruptedRow(context, queue, one) {
       "div",
       { class: "job-actions" },
       input,
-      el("button", { type: "button", class: "button small", "aria-label": `Choose the file ${one.name} again`, onclick: () => input.click() }, "Choose file"),
+      el("button", { type: "button", class: "button small", "aria-label": `Choose file ${one.name} again`, onclick: () => input.click() }, "Choose file"),
       el("button", { type: "button", class: "button quiet square", title: "Discard", "aria-label": `Discard: ${one.name}`, onclick: () => void queue.discard(one) }, icon("close")),
     ),
   );
