@@ -6,10 +6,12 @@ the events are in the database. After any failure it goes on from its cursor, so
 be told twice, under the same id, and nothing is left out.
 """
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
@@ -28,6 +30,8 @@ from service.jobs.events import Event, EventTail
 from service.jobs.store import reading
 
 QUEUED, SUCCEEDED = "job.queued", "job.succeeded"
+MAX_STUMBLES = 3
+"""So often may a bug of ours trip over one event, before that is left out for those behind it."""
 PART = 50
 """Segments told before the lease is looked after; one job may have thousands."""
 
@@ -131,6 +135,7 @@ class BridgeService:
         self._trouble = ""
         self._kept_at = 0.0
         self._position: int | None = None
+        self._stumbled = (0, 0)
         self._thread = threading.Thread(target=self._run, name=f"bridge {outlet.name}", daemon=True)
 
     def start(self) -> None:
@@ -187,7 +192,7 @@ class BridgeService:
                 if self._stopping.is_set():
                     return
                 if event.tenant_id == tenant_id:
-                    self._pass_on(event)
+                    self._pass_on_or_skip(event)
             self._keep_up(tail)
             if not tail.more:
                 self._outlet.idle()
@@ -206,6 +211,21 @@ class BridgeService:
             message = f"There is no tenant {self._wanted.tenant}; check KINETAG_BRIDGE_TENANT."
             raise OutsideAwayError(message)
         return found
+
+    def _pass_on_or_skip(self, event: Event) -> None:
+        """Pass an event on; one that trips us again and again holds up nobody for ever."""
+        try:
+            self._pass_on(event)
+        except (OutsideAwayError, OutageError, LeaseLost):
+            raise
+        except Exception:
+            event_id, count = self._stumbled
+            count = count + 1 if event_id == event.id else 1
+            self._stumbled = (event.id, count)
+            if count < MAX_STUMBLES:
+                raise  # with a fresh connection it may pass
+            _log.exception("event_not_told", bridge=self._outlet.name, job_id=event.job_id)
+            self._keep(event.id)
 
     def _pass_on(self, event: Event) -> None:
         if event.job_id is None:
@@ -236,3 +256,19 @@ class BridgeService:
         self._cursor.keep(position)
         self._position = position if position is not None else self._position
         self._kept_at = time.monotonic()
+
+
+def trusting(ca_file: Path | None) -> ssl.SSLContext:
+    """Return a context that trusts the system's authorities, and those of a file.
+
+    Raises:
+        OutsideAwayError: the file cannot be used; it may be put right while we wait.
+    """
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            message = "KINETAG_BRIDGE_CA_FILE cannot be read; name a PEM file of certificates."
+            raise OutsideAwayError(message) from error
+    return context

@@ -6,7 +6,7 @@ Their addresses come from the operator, so private networks are allowed; everyth
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.cookies import CookieError, SimpleCookie
@@ -40,11 +40,12 @@ class WebPeer:
     Attributes:
         title: for messages.
         base: its address, without a slash at the end.
+        outbound: returns what requests are sent by.
     """
 
     title: str
     base: str
-    outbound: Outbound
+    outbound: Callable[[], Outbound]
     seconds: float = ANSWER_SECONDS
 
     def ask(
@@ -65,7 +66,7 @@ class WebPeer:
             headers.append((b"Authorization", b"Bearer " + token.encode("latin-1", "replace")))
         body = b"" if document is None else json.dumps(document, allow_nan=False).encode()
         try:
-            reply = self.outbound.ask(
+            reply = self.outbound().ask(
                 method,
                 f"{self.base}{path}",
                 headers,

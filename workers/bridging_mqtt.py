@@ -25,7 +25,7 @@ from service.bridges.frigate import event_messages, segment_message, state_messa
 from service.bridges.homeassistant import Discovery
 from service.bridges.segments import BridgeSegment
 from service.bridges.topics import Topics
-from workers.bridging import OutsideAwayError, Remember
+from workers.bridging import OutsideAwayError, Remember, trusting
 
 ONLINE, OFFLINE, STOPPED = "online", "offline", "stopped"
 AT_LEAST_ONCE = 1
@@ -91,7 +91,7 @@ class MqttConnection:
         self._client = client
         try:
             if self._address.tls:
-                client.tls_set_context(_tls(settings.ca_file))
+                client.tls_set_context(trusting(settings.ca_file))
             client.connect(self._address.host, self._address.port, KEEP_ALIVE_SECONDS)
         except (OSError, ValueError) as error:
             raise OutsideAwayError(self._reason(error)) from error
@@ -304,10 +304,3 @@ def _is_confirmed(info: paho.MQTTMessageInfo) -> bool:
 
 def _json(document: object) -> str:
     return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def _tls(ca_file: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        context.load_verify_locations(ca_file)
-    return context

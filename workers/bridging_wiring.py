@@ -1,32 +1,25 @@
 """Puts the bridges of a deployment together from its settings: those it names, and no others."""
 
 import socket
-import ssl
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
-
-import httpcore2
 
 from service.bridges.addresses import MqttAddress, camera_names
 from service.bridges.homeassistant import Discovery
 from service.bridges.segments import BridgeFilter, known_cameras
 from service.bridges.topics import Topics
 from service.cards import list_models
-from service.errors import ConfigurationError
 from service.jobs.commands import JobCore
 from service.outbound import Outbound, OutboundPolicy
 from service.settings import Settings
-from workers.bridging import BridgeService, Outlet
+from workers.bridging import BridgeService, Outlet, trusting
 from workers.bridging_http import FrigateOutlet, FrigateSettings, GrafanaOutlet, WebPeer
 from workers.bridging_mqtt import MqttOutlet, MqttSettings
 
 
 def build_bridges(settings: Settings, core: JobCore) -> list[BridgeService]:
-    """Build a service for each bridge that the settings name.
-
-    Raises:
-        ConfigurationError: the file of certificates cannot be used.
-    """
+    """Build a service for each bridge that the settings name; nothing is contacted yet."""
     owner = f"{socket.gethostname()}/bridges"
     wanted = BridgeFilter.of(settings)
     outlets: list[Outlet] = []
@@ -73,15 +66,13 @@ def _frigate(settings: Settings, base: str) -> FrigateOutlet:
     )
 
 
-def _outbound(settings: Settings) -> Outbound:
-    context = httpcore2.default_ssl_context()
-    if settings.bridge_ca_file is not None:
-        try:
-            context.load_verify_locations(settings.bridge_ca_file)
-        except (OSError, ssl.SSLError) as error:
-            message = "KINETAG_BRIDGE_CA_FILE cannot be read as PEM; name a file of certificates."
-            raise ConfigurationError(message) from error
-    return Outbound(OutboundPolicy(allow_private=True), tls=context)
+def _outbound(settings: Settings) -> Callable[[], Outbound]:
+    @cache
+    def outbound() -> Outbound:
+        tls = trusting(settings.bridge_ca_file)
+        return Outbound(OutboundPolicy(allow_private=True), tls=tls)
+
+    return outbound
 
 
 def _version() -> str:

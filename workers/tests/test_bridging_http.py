@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -22,7 +23,7 @@ from workers.bridging import OutsideAwayError
 from workers.bridging_http import FrigateOutlet, FrigateSettings, GrafanaOutlet, WebPeer
 from workers.bridging_wiring import build_bridges
 
-OUTBOUND = Outbound(OutboundPolicy(allow_private=True))
+OUTBOUND = cache(lambda: Outbound(OutboundPolicy(allow_private=True)))
 ANSWER_SECONDS = 0.5
 TOKEN = "glsa_s3cret"  # noqa: S105 - the fake server's own
 
@@ -337,7 +338,10 @@ def test_the_settings_name_the_bridges(tmp_path):
         frigate_user="kinetag",
         frigate_password=TOKEN,
     )
-    bridges = build_bridges(settings, core)
+    bridges = build_bridges(settings.model_copy(update={"bridge_ca_file": tmp_path}), core)
+    for outlet in (one._outlet for one in bridges[1:]):
+        with pytest.raises(OutsideAwayError, match="KINETAG_BRIDGE_CA_FILE"):
+            opened(outlet)
     assert [one._outlet.name for one in bridges] == ["mqtt", "grafana", "frigate"]
     assert TOKEN not in repr(settings)
     engine.dispose()

@@ -387,7 +387,7 @@ COMMON = {
     "name": str, "unique_id": str, "qos": int, "availability_topic": str,
     "availability_template": str, "device": dict, "origin": dict, "state_topic": str,
 }  # fmt: skip
-OPTIONAL = {
+OPTIONAL: dict[str, dict[str, type]] = {
     "event": {"event_types": list, "icon": str},
     "sensor": {"icon": str, "value_template": str, "json_attributes_topic": str,
                "device_class": str},
@@ -414,6 +414,20 @@ def check_discovery(topic, config):
     if component == "event":
         assert "other" in config["event_types"]
         assert len(set(config["event_types"])) == len(config["event_types"])
+
+
+def test_a_result_that_trips_us_holds_up_no_other(core, bridge, start_broker, listen):
+    broker = start_broker()
+    listener = listen(broker, "kinetag/events")
+    bridge(broker)
+    broken = {**segment("fall", 1.0), "score": float("nan")}
+    del broken["end"]
+    with structlog.testing.capture_logs() as logs:
+        finish_job(core, broken)
+        whole = finish_job(core, segment("fall", 2.0))
+        until(lambda: listener.bodies("kinetag/events"), "the other job's event")
+    assert {one["after"]["job"] for one in listener.bodies("kinetag/events")} == {whole}
+    assert [line["event"] for line in logs].count("event_not_told") == 1
 
 
 def test_two_sweepers_share_no_bridge(core, bridge, start_broker, tmp_path):
