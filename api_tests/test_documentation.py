@@ -17,7 +17,7 @@ MAX_TEXT = 1500
 SHELL = """
 curl() { command curl -sS --max-time 20 -D head -o body -w '%{http_code}' "$@"; }
 """
-SECRET = re.compile(r"(kinetag_[0-9A-Z]{26}_|whsec_)[A-Za-z0-9+/=]+")
+SECRET = re.compile(r"(kinetag_[0-9A-Z]{26}_|whsec_|kt[a-z]_)[A-Za-z0-9+/=_.-]+")
 COMMON_HEADER = re.compile(
     r"(?im)^(date|server|referrer-policy|cache-control|content-security-policy"
     r"|x-content-type-options|x-frame-options|cross-origin-resource-policy):.*\r?\n"

@@ -76,7 +76,7 @@ def iframe_html(address: str) -> str:
         "src": address,
         "title": "Timeline of a video",
         "allow": "fullscreen; autoplay; clipboard-write",
-        "style": "width: 100%; aspect-ratio: 4 / 3; border: 0",
+        "style": "width: 100%; height: 80vh; min-height: 30rem; border: 0",
     }
     return f"<iframe{_written(attributes)}></iframe>"
 

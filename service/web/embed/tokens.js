@@ -12,7 +12,7 @@ import { readSigned } from "./signed.js";
 const MARGIN_SHARE = 0.2;
 const LEAST_PAUSE_MS = 20_000;
 /** For the page around the frame to answer. */
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 5_000;
 const UNAUTHORIZED = 401;
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
