@@ -9,6 +9,8 @@ from pathlib import Path
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from service.api.webmodules import joined, without_comments
+
 FOLDER = Path(__file__).parents[1] / "web"
 MEDIA_TYPES = {
     ".css": "text/css",
@@ -17,6 +19,9 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
 }
 """Nothing else of the folder is served."""
+
+ENTRIES = ("timeline/kinetag-timeline.js",)
+"""Modules that are sent with all they import."""
 
 ETAG_DIGITS = 32
 NOT_MODIFIED = 304
@@ -72,9 +77,20 @@ def read_web_files(folder: Path = FOLDER) -> dict[str, WebFile]:
         if media_type is None or not path.is_file():
             continue
         name = path.relative_to(folder).as_posix()
-        content = path.read_bytes()
+        content = _sent(name, folder)
         digest = hashlib.sha256(content).hexdigest()[:ETAG_DIGITS]
         # Without a moment in it, the same file is always compressed to the same bytes.
         compressed = gzip.compress(content, mtime=0)
         files[name] = WebFile(name, media_type, content, compressed, f'W/"{digest}"')
     return files
+
+
+def _sent(name: str, folder: Path) -> bytes:
+    def read(path: str) -> str:
+        return (folder / path).read_text(encoding="utf-8")
+
+    if name in ENTRIES:
+        return joined(name, read).encode()
+    if name.endswith(".js"):
+        return without_comments(read(name)).encode()
+    return (folder / name).read_bytes()

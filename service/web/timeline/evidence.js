@@ -67,7 +67,7 @@ function facts({ segment, paint, videoScore, shares, clock }) {
   const add = (/** @type {string} */ name, /** @type {(Node | string)[]} */ ...value) =>
     list.append(h("dt", {}, name), h("dd", {}, ...value));
   add("Time", `${position(start, 2)} – ${position(end, 2)}`, h("span", { class: "muted" }, ` · ${length(end - start)}`));
-  if (clock) add("Recorded", `${clock.full(start)} – ${clock.time(end, 1)}`);
+  if (clock) add("Recorded", clock.range(start, end));
   add("Score", meter(segment.score, paint));
   if (segment.raw_score !== undefined) {
     const same = Math.abs(segment.raw_score - segment.score) < 5e-4;
@@ -96,11 +96,8 @@ function meter(value, paint) {
 function streams(shares) {
   if (shares === undefined) return h("span", { class: "muted" }, "No evidence was kept");
   if (shares === null) return h("span", { class: "muted" }, "This model judges pictures and motion together");
-  const part = (/** @type {"rgb" | "flow"} */ name, /** @type {string} */ text) => {
-    const percent = Math.round(100 * shares[name]);
-    const bar = h("span", { class: name, title: `${text} ${percent} %` }, `${text} ${percent} %`);
-    bar.style.setProperty("--share", String(shares[name]));
-    return bar;
-  };
-  return h("div", { class: "streams" }, part("rgb", "Picture"), part("flow", "Motion"));
+  const percent = Math.round(100 * shares.rgb);
+  const line = h("i");
+  line.style.setProperty("--share", String(shares.rgb));
+  return h("div", { class: "meter streams" }, h("span", {}, `Picture ${percent} %, motion ${100 - percent} %`), line);
 }

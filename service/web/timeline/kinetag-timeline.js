@@ -318,6 +318,7 @@ export class KinetagTimeline extends HTMLElement {
     classes?.classes.forEach((label, at) => {
       view.videoScores[label] ??= classes.video_scores[at] ?? 0;
     });
+    view.showClosest();
     this.#tell("kinetag-ready", { job: this.#jobId || null, duration: result.video.duration, segments: result.segments.length });
   }
 

@@ -24,11 +24,11 @@ import { Sheet } from "./looks.js";
  */
 
 /** Heights in em. */
-const LANE_EM = 3.4;
+const LANE_EM = 3.8;
 const CURVE_TOP_EM = 0.3;
-const CURVE_EM = 1.45;
-const BAR_TOP_EM = 1.95;
-const BAR_EM = 1.15;
+const CURVE_EM = 1.8;
+const BAR_TOP_EM = 2.25;
+const BAR_EM = 1.2;
 
 /** Drawn above and below what is on screen, so that scrolling never shows an empty edge. */
 const OVERSCAN_PX = 160;
@@ -162,7 +162,7 @@ export class Lanes {
     const path = curvePath(source, column, viewport, base, height);
     brush.fillStyle = looks.colour(lane.paint);
     brush.strokeStyle = brush.fillStyle;
-    brush.lineWidth = 1.25;
+    brush.lineWidth = 0.09 * emPx;
     brush.lineJoin = "round";
     brush.stroke(path);
     path.lineTo(viewport.width + 2, base);
@@ -181,7 +181,7 @@ export class Lanes {
    */
   #levels(brush, levels, base, height) {
     brush.strokeStyle = this.looks.now.text;
-    brush.globalAlpha = levels.length > 1 ? 0.3 : 0.75;
+    brush.globalAlpha = levels.length > 1 ? 0.28 : 0.8;
     brush.lineWidth = 1;
     brush.setLineDash([4, 3]);
     brush.beginPath();

@@ -34,7 +34,7 @@ export function layOut(view, { zoom, fit, lanes, save }) {
   const playhead = h("div", { class: "playhead", part: "playhead" });
   const hairline = h("div", { class: "hairline", hidden: true });
   const empty = h("p", { class: "empty", hidden: true });
-  view.lanes.field.append(empty);
+  const corner = h("div", { class: "corner" });
   view.root.append(
     h(
       "div",
@@ -47,7 +47,8 @@ export function layOut(view, { zoom, fit, lanes, save }) {
     h(
       "div",
       { class: "timeline", part: "timeline" },
-      h("div", { class: "strip rule" }, h("div", { class: "corner" }), view.ruler.element),
+      h("div", { class: "strip rule" }, corner, view.ruler.element),
+      empty,
       view.lanes.element,
       h("div", { class: "strip over" }, h("div", { class: "corner" }, "Overview"), view.overview.element),
       h("div", { class: "overlay" }, hairline, playhead),
@@ -56,5 +57,5 @@ export function layOut(view, { zoom, fit, lanes, save }) {
     view.cover.element,
     view.live,
   );
-  return { zoomOut, whole, playhead, hairline, empty };
+  return { zoomOut, whole, playhead, hairline, empty, corner };
 }

@@ -14,6 +14,26 @@ function classColours(theme) {
     .join("\n");
 }
 
+/** Variable -> its colours in the light and in the dark theme; hosts set `--kinetag-` and its name. */
+const TOKENS = {
+  surface: ["#ffffff", "#12191a"],
+  raised: ["#ffffff", "#1a2325"],
+  sunken: ["#f4f6f7", "#0c1213"],
+  line: ["#dde2e5", "#273234"],
+  edge: ["#7c878d", "#6f8083"],
+  text: ["#14201f", "#e9f0ee"],
+  muted: ["#55636a", "#9fafad"],
+  accent: ["#0a6b64", "#4bd3c5"],
+  "on-accent": ["#ffffff", "#03211e"],
+};
+
+/** @param {0 | 1} theme */
+function tokens(theme) {
+  return Object.entries(TOKENS)
+    .map(([name, colours]) => `--${name}: var(--kinetag-${name}, ${colours[theme]});`)
+    .join("\n");
+}
+
 const swatches = CLASS_COLORS.light
   .map((_, slot) => `[data-colour="${slot}"] { --paint: var(--class-${slot}); }`)
   .join("\n");
@@ -25,16 +45,7 @@ const text = `
 
 .root {
   color-scheme: light;
-  --surface: var(--kinetag-surface, #ffffff);
-  --raised: var(--kinetag-raised, #ffffff);
-  --sunken: var(--kinetag-sunken, #f4f6f7);
-  --line: var(--kinetag-line, #dde2e5);
-  --edge: var(--kinetag-edge, #7c878d);
-  --text: var(--kinetag-text, #14201f);
-  --muted: var(--kinetag-muted, #55636a);
-  --accent: var(--kinetag-accent, #0a6b64);
-  --on-accent: var(--kinetag-on-accent, #ffffff);
-  --danger: var(--kinetag-danger, #a8241c);
+  ${tokens(0)}
   --ink: #ffffff;
   --shade: 0 0.6em 2em rgb(15 25 30 / 16%), 0 0.1em 0.4em rgb(15 25 30 / 10%);
   ${classColours("light")}
@@ -55,16 +66,7 @@ const text = `
 }
 .root[data-theme="dark"] {
   color-scheme: dark;
-  --surface: var(--kinetag-surface, #12191a);
-  --raised: var(--kinetag-raised, #1a2325);
-  --sunken: var(--kinetag-sunken, #0c1213);
-  --line: var(--kinetag-line, #273234);
-  --edge: var(--kinetag-edge, #6f8083);
-  --text: var(--kinetag-text, #e9f0ee);
-  --muted: var(--kinetag-muted, #9fafad);
-  --accent: var(--kinetag-accent, #4bd3c5);
-  --on-accent: var(--kinetag-on-accent, #03211e);
-  --danger: var(--kinetag-danger, #ff9389);
+  ${tokens(1)}
   --ink: #10161a;
   --shade: 0 0.8em 2.5em rgb(0 0 0 / 55%), 0 0 0 1px rgb(255 255 255 / 5%);
   ${classColours("dark")}
@@ -177,8 +179,8 @@ input:disabled { cursor: default; opacity: 0.5; }
 .ruler { cursor: col-resize; touch-action: none; overflow: hidden; }
 canvas { display: block; }
 .lanes {
-  position: relative; overflow: hidden auto; flex: 1 1 auto; min-block-size: 3.4em;
-  max-block-size: var(--kinetag-lanes-height, 24em); overscroll-behavior: contain; scrollbar-width: thin;
+  position: relative; overflow: hidden auto; flex: 1 1 auto; min-block-size: 2em;
+  max-block-size: var(--kinetag-lanes-height, max(11.4em, calc(46vh - 14em))); overscroll-behavior: contain; scrollbar-width: thin;
 }
 .content { position: relative; display: flex; min-block-size: 100%; }
 .labels { inline-size: var(--gutter); flex: none; border-inline-end: 1px solid var(--line); }
@@ -195,8 +197,8 @@ canvas { display: block; }
 .field.on { cursor: pointer; }
 .field.panning { cursor: grabbing; }
 .field canvas { position: absolute; inset: 0 auto auto 0; }
-.empty { position: sticky; inset-block-start: 0; align-self: center; padding: 1.2em 1.4em; color: var(--muted); max-inline-size: 46em; }
-.empty b { color: var(--text); display: block; font-weight: 620; }
+.empty { flex: none; padding: 0.8em 0.9em; border-block-end: 1px solid var(--line); color: var(--muted); }
+.empty b { color: var(--text); font-weight: 620; }
 .overlay { position: absolute; inset: 0 0 0 var(--gutter); overflow: hidden; pointer-events: none; }
 .playhead, .hairline { position: absolute; inset-block: 0; inset-inline-start: 0; inline-size: 2px; margin-inline-start: -1px; background: var(--text); will-change: transform; }
 .playhead::before {
@@ -229,11 +231,44 @@ canvas { display: block; }
 .side-head h2, .sheet h2 { font-size: 1em; font-weight: 620; flex: 1 1 auto; white-space: nowrap; }
 .side-head .field-select { min-inline-size: 0; flex: 0 1 10em; }
 .list { position: relative; overflow: hidden auto; flex: 1 1 0; min-block-size: 11em; scrollbar-width: thin; }
-.list:focus-visible { outline-offset: -2px; }
+.list:focus-visible, .lanes:focus-visible, .ruler:focus-visible, .overview:focus-visible, .stage:focus-visible { outline-offset: -2px; }
 .rows { position: relative; }
 .row {
   position: absolute; inset-inline: 0; block-size: 2.5em; display: grid; align-items: center; gap: 0.7em; padding-inline: 0.9em;
-  grid-template-columns: auto minmax(0, 1fr) auto 4.2em 2.2em; cursor: pointer; border-inline-start: 3px solid transparent;
+  grid-template-columns: auto minmax(0, 1fr) auto 4.2em 2.4em; cursor: pointer; border-inline-start: 3px solid transparent;
+}
+.row:hover { background: var(--sunken); }
+.row[aria-selected="true"] { background: color-mix(in srgb, var(--accent) 13%, transparent); border-inline-start-color: var(--accent); }
+.row .name { font-weight: 550; }
+.row .far { color: var(--muted); text-align: end; white-space: nowrap; }
+.row .figure { text-align: end; font-weight: 550; }
+.none { padding: 1em; color: var(--muted); }
+
+.evidence { flex: none; max-block-size: 70%; overflow: hidden auto; border-block-end: 1px solid var(--line); padding: 0.7em 0.9em 0.9em; scrollbar-width: thin; }
+.evidence header { display: flex; align-items: center; gap: 0.55em; margin-block-end: 0.3em; }
+.evidence h2 { flex: 1 1 auto; font-size: 1.15em; font-weight: 640; }
+.facts { display: grid; grid-template-columns: auto minmax(0, 1fr); gap: 0.3em 1em; }
+.facts dt { color: var(--muted); white-space: nowrap; }
+.facts dd { min-inline-size: 0; overflow-wrap: anywhere; }
+.meter { display: flex; align-items: center; gap: 0.7em; }
+.meter i { flex: 1 1 auto; max-inline-size: 11em; block-size: 0.45em; border-radius: 1em; background: color-mix(in srgb, var(--text) 14%, transparent); overflow: hidden; display: flex; }
+.meter i::before { content: ""; inline-size: calc(var(--share) * 100%); background: var(--paint, var(--accent)); }
+.streams { flex-direction: column; align-items: stretch; gap: 0.3em; max-inline-size: 16em; }
+.streams i { flex: none; max-inline-size: none; gap: 2px; background: none; }
+.streams i::before { border-radius: 1em; }
+.streams i::after { content: ""; flex: 1; background: var(--edge); border-radius: 1em; }
+.muted { color: var(--muted); }
+
+.side { display: flex; flex-direction: column; min-block-size: 0; min-inline-size: 0; border-block-start: 1px solid var(--line); background: var(--surface); }
+.side-head { display: flex; align-items: center; gap: 0.6em; padding: 0.5em 0.9em; border-block-end: 1px solid var(--line); flex: none; }
+.side-head h2, .sheet h2 { font-size: 1em; font-weight: 620; flex: 1 1 auto; white-space: nowrap; }
+.side-head .field-select { min-inline-size: 0; flex: 0 1 10em; }
+.list { position: relative; overflow: hidden auto; flex: 1 1 0; min-block-size: 11em; scrollbar-width: thin; }
+.list:focus-visible, .lanes:focus-visible, .ruler:focus-visible, .overview:focus-visible, .stage:focus-visible { outline-offset: -2px; }
+.rows { position: relative; }
+.row {
+  position: absolute; inset-inline: 0; block-size: 2.5em; display: grid; align-items: center; gap: 0.7em; padding-inline: 0.9em;
+  grid-template-columns: auto minmax(0, 1fr) auto 4.2em 2.4em; cursor: pointer; border-inline-start: 3px solid transparent;
 }
 .row:hover { background: var(--sunken); }
 .row[aria-selected="true"] { background: color-mix(in srgb, var(--accent) 13%, transparent); border-inline-start-color: var(--accent); }
@@ -301,11 +336,15 @@ kbd { font: inherit; font-size: 0.86em; font-weight: 600; border: 1px solid var(
 }
 @container (max-width: 639px) {
   .bar { padding-inline: 0.4em; }
-  .wide { display: none; }
+  .wide, .loud { display: none; }
+  .moment { padding-inline: 0.4em; }
+  .speed { inline-size: 3.6em; padding: 0; }
+  .tool, .tool.main { min-inline-size: 2.5em; }
   .tuning { gap: 0.2em 0.8em; padding-block: 0.6em; }
   .slider { flex: 1 1 100%; }
   .slider label { inline-size: 6em; }
-  .slider input { flex: 1 1 auto; inline-size: auto; }
+  .slider input { flex: 1 1 0; inline-size: 0; }
+  .lanes { max-block-size: var(--kinetag-lanes-height, 24em); }
   .timeline { --gutter: 0px; }
   .strip .corner { display: none; }
   .labels { position: absolute; inset: 0 auto auto 0; z-index: 1; inline-size: auto; max-inline-size: 80%; pointer-events: none; border: 0; }
@@ -320,11 +359,11 @@ kbd { font: inherit; font-size: 0.86em; font-weight: 600; border: 1px solid var(
   .wait { animation-duration: 4s; }
 }
 @media (pointer: coarse) {
-  .tool, .button, .field-select, .menu button, .menu label { min-block-size: 2.9em; min-inline-size: 2.9em; }
+  .tool, .button, .field-select, .menu button, .menu label { min-block-size: 2.9em; }
   .row { block-size: 3.2em; }
 }
 @media (forced-colors: active) {
-  .swatch, .meter i::before, .streams span, .window, .playhead { forced-color-adjust: none; }
+  .swatch, .meter i::before, .streams i::after, .window, .playhead { forced-color-adjust: none; }
 }
 `;
 

@@ -106,11 +106,12 @@ export class Clock {
   }
 
   /**
-   * Write day, time and zone.
-   * @param {number} seconds in the video
+   * Write day and times of a stretch.
+   * @param {number} start in the video
+   * @param {number} end
    */
-  full(seconds) {
-    const format = this.#format("full", {
+  range(start, end) {
+    const format = this.#format("range", {
       year: "numeric",
       month: "short",
       day: "numeric",
@@ -118,10 +119,8 @@ export class Clock {
       minute: "2-digit",
       second: "2-digit",
       hourCycle: "h23",
-      fractionalSecondDigits: 1,
-      timeZoneName: "short",
     });
-    return format.format(this.startMs + seconds * 1000);
+    return format.formatRange(this.startMs + start * 1000, this.startMs + end * 1000);
   }
 
   /**

@@ -26,7 +26,7 @@ export class Transport {
     this.play = h("button", { type: "button", class: "tool main", part: "button play", "aria-label": "Play", title: "Play (Space)" }, this.playIcon);
     this.play.addEventListener("click", () => player.toggle());
     this.now = h("b", {}, "0:00.00");
-    this.whole = h("span", {});
+    this.whole = h("span", { class: "wide" });
     this.wall = h("span", { class: "wide" });
     this.loop = iconButton("loop", "Loop the segment (R)", actions.loop, { "aria-pressed": "false" });
     this.speed = h("select", { class: "field-select speed", "aria-label": "Speed" });
@@ -58,7 +58,7 @@ export class Transport {
       this.mute,
       this.volume,
       iconButton("full", "Full screen (F)", actions.full),
-      iconButton("help", "Keys (?)", actions.help),
+      iconButton("help", "Keys (?)", actions.help, { class: "tool wide" }),
     );
   }
 

@@ -46,6 +46,8 @@ import { Viewport } from "./viewport.js";
 /** Share of the window that stays free on both sides of a segment that is zoomed to. */
 const ROOM = 0.6;
 const TELL_EVERY_MS = 200;
+/** Classes that are shown where nothing was found. */
+const CLOSEST = 3;
 
 export class View {
   /**
@@ -148,12 +150,21 @@ export class View {
     this.tracks.begin(result.segments, classes);
     this.tuning.begin({ canAsk, ofClasses, minScore });
     this.screen.begin(video);
+    this.player.duration = video.duration;
     this.evidence.show(null);
     this.viewport.reset(video.duration);
     this.#segmentsChanged();
     this.setState(null);
     this.transport.tell(0, this.clock);
     this.ruler.tell(0);
+  }
+
+  /** Where nothing was found, show the classes that came closest. */
+  showClosest() {
+    if (this.tracks.segments.length > 0) return;
+    const scores = Object.entries(this.videoScores).sort((a, b) => b[1] - a[1]);
+    for (const [label] of scores.slice(0, CLOSEST)) this.tracks.natural.add(label);
+    this.#segmentsChanged();
   }
 
   /** @param {Curves | null} curves */
@@ -321,10 +332,15 @@ export class View {
   }
 
   #sayEmpty() {
-    const { empty } = this.placed;
-    const lines = emptyLines(this.tracks, this.videoScores);
-    empty.hidden = lines === null;
-    if (lines) empty.replaceChildren(h("b", {}, lines[0] ?? ""), lines[1] ?? "");
+    const { empty, corner } = this.placed;
+    const { tracks } = this;
+    const rows = tracks.visible.length;
+    say(corner, `${rows} of ${tracks.classes.length} classes`);
+    const nothing = tracks.segments.length === 0;
+    empty.hidden = !nothing && rows > 0;
+    const text = nothing ? "The model saw none of its actions in this video." : "Choose classes under Lanes.";
+    const near = nothing && rows > 0 ? " Below are the classes that came closest." : "";
+    empty.replaceChildren(h("b", {}, nothing ? "Nothing was found. " : "No lane is shown. "), text, near);
   }
 
   /** @param {number} level */
@@ -498,20 +514,4 @@ function rangeOf({ start, end }) {
  */
 function isSame(one, other) {
   return one.label === other.label && one.start === other.start && one.end === other.end;
-}
-
-/**
- * What to say where no lane is on screen; null where there is one.
- * @param {Tracks} tracks
- * @param {Record<string, number>} videoScores
- */
-function emptyLines(tracks, videoScores) {
-  if (tracks.visible.length > 0) return null;
-  if (tracks.segments.length > 0) return ["No lane is shown", "Choose classes under Lanes."];
-  const best = Object.entries(videoScores).sort((a, b) => b[1] - a[1])[0];
-  const near = best ? ` What came closest is “${best[0]}”, with ${best[1].toFixed(2)} in the whole video.` : "";
-  return [
-    "Nothing was found in this video",
-    `The model saw none of its actions.${near} Under Lanes you can look at the curve of any class.`,
-  ];
 }
