@@ -17,8 +17,10 @@ from service.bridges.homeassistant import MAX_EVENT_TYPES, Discovery
 from service.bridges.segments import BridgeFilter, BridgeSegment, known_cameras, told_segments
 from service.bridges.topics import MAX_LEVEL_BYTES, Topics, topic_level
 from service.errors import ConfigurationError, LeaseLost
+from service.jobs import lifecycle
+from service.jobs.commands import request_cancel
 from service.jobs.events import EventTail
-from service.jobs.records import EventRecord
+from service.jobs.records import EventRecord, JobRecord
 from service.jobs.store import transaction
 from service.settings import load_settings
 
@@ -79,6 +81,25 @@ def test_a_tail_goes_on_where_an_earlier_one_stood(core, add_job, run_job):
         session.execute(delete(EventRecord).where(EventRecord.id == seen[2].id))
     rest = settled(EventTail(core, after=middle))
     assert [one.id for one in rest] == [one.id for one in seen if one.id > seen[2].id]
+
+
+def test_a_tail_that_goes_on_waits_for_commits_out_of_order(engine, core, add_job, clock):
+    if engine.dialect.name != "postgresql":
+        pytest.skip("on SQLite writers take turns")
+    slow, quick = add_job(b"slow"), add_job(b"quick")
+    first = EventTail(core)
+    while first.position is None:
+        assert first.read() == []
+    with transaction(engine) as late:
+        lifecycle.add_event(late, late.get_one(JobRecord, slow), "job.processing", clock.moment)
+        late.flush()
+        request_cancel(core, quick)
+        # Killed, and started again: what is held back is still not left out.
+        tail = EventTail(core, after=first.position)
+        assert [event for _ in range(3) for event in tail.read()] == []
+        assert tail.position == first.position
+    found = [event.job_id for _ in range(3) for event in tail.read()]
+    assert found == [slow, quick, quick]
 
 
 def test_what_is_told_of_a_job(core, add_job, run_job, native):
