@@ -1,8 +1,10 @@
 """Bridges below the network: cursors, names as topics, shapes, settings."""
 
 import json
+import re
 import string
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ from sqlalchemy import delete
 
 from service.bridges.addresses import MqttAddress, camera_names, checked_base, checked_prefix
 from service.bridges.cursors import BridgeCursor
-from service.bridges.frigate import creation, event_messages
+from service.bridges.frigate import creation, event_messages, state_message
 from service.bridges.grafana import annotation, is_among, query_of
 from service.bridges.homeassistant import MAX_EVENT_TYPES, Discovery
 from service.bridges.segments import BridgeFilter, BridgeSegment, known_cameras, told_segments
@@ -24,6 +26,7 @@ from service.jobs.records import EventRecord, JobRecord
 from service.jobs.store import transaction
 from service.settings import load_settings
 
+DOCS = Path(__file__).parents[2] / "docs"
 MOMENT = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 
 
@@ -238,3 +241,17 @@ def test_cameras_with_other_names():
     assert camera_names(("dock=front dock", "a = b=c")) == {"dock": "front dock", "a": "b=c"}
     with pytest.raises(ValueError, match="OURS=THEIRS"):
         camera_names(("dock",))
+
+
+def test_the_documentation_shows_events_as_they_are():
+    text = (DOCS / "bridges.md").read_text()
+    shown = json.loads(re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0])
+    _, end = event_messages(told(tag="store-12"))
+    assert set(shown) == set(end)
+    assert set(shown["after"]) == set(end["after"])
+    assert {name: type(value) for name, value in shown["after"].items()} == {
+        name: type(value) for name, value in end["after"].items()
+    }
+    state = state_message(told(), "fall")
+    described = text[text.index("**Segments** have") : text.index("**The present only.**")]
+    assert all(f"`{name}`" in described for name in state)
