@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from service.errors import InvalidRequest
+from workers.batch_cli import app
 from workers.batch_places import NOWHERE, NamePattern, Place, known_codes
 
 NINE = datetime(2026, 3, 1, 9, 15, 30, tzinfo=UTC)
@@ -105,3 +107,17 @@ def test_zones_that_there_are_not_are_refused():
 def test_the_documentation_names_every_code():
     text = (DOCS / "recorders.md").read_text()
     assert all(f"`{code}`" in text for code in known_codes())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--timezone", "UTC"), "--name-pattern"),
+        (("--name-pattern", "{kamera}.mp4"), "{kamera}"),
+        (("--name-pattern", "{camera}*", "--timezone", "Mars/Olympus"), "Mars/Olympus"),
+    ],
+)
+def test_the_command_line_refuses_what_says_nothing(tmp_path, arguments, words):
+    done = CliRunner().invoke(app, [str(tmp_path), *arguments], env={"COLUMNS": "200"})
+    assert done.exit_code == 2
+    assert words in done.output

@@ -17,6 +17,7 @@ from workers.batch_files import FileChoice, find_files, result_path
 from workers.batch_ledger import Ledger
 from workers.batch_local import LocalOptions, run_local
 from workers.batch_output import OutputFolder
+from workers.batch_places import NamePattern
 from workers.batch_run import RunSettings
 
 OLD = 1_700_000_000
@@ -334,3 +335,29 @@ def test_the_combined_results_are_those_of_the_files(run, videos, tmp_path):
     assert rows[1:] == [
         f"{name},a,0.0,1.0,0.5" for name in ("a.mp4", "b.mp4", "cam/a.avi", "cam/a.mp4")
     ]
+
+
+def test_camera_and_moment_of_names_are_in_the_results(run, videos, tmp_path):
+    _write(videos, "dock/20260301091530.mp4")
+    engine = FakeEngine()
+    assert run(engine) == 0
+    out = tmp_path / "out"
+    found = out / "videos" / "dock" / "20260301091530.mp4.json"
+    assert "camera" not in json.loads(found.read_text())
+    names = NamePattern.parse("{camera}/%Y%m%d%H%M%S.mp4", "UTC")
+    options = LocalOptions(FileChoice((str(videos),)), out, names=names)
+
+    def again():
+        engine.calls.clear()
+        return run_local(options, lambda _folder: engine, lambda _: False, Console(quiet=True))
+
+    assert again() == 0
+    assert engine.calls == ["20260301091530.mp4"], "only what has another place now"
+    native = json.loads(found.read_text())
+    assert (native["camera"], native["recorded_at"]) == ("dock", "2026-03-01T09:15:30.000Z")
+    assert native["segments"][0]["end_time"] == "2026-03-01T09:15:31.000Z"
+    assert "camera" not in json.loads((out / "videos" / "a.mp4.json").read_text())
+    table = (out / "segments.csv").read_text().splitlines()
+    assert table[0] == "video,label,start,end,score,start_time,end_time"
+    assert again() == 0
+    assert engine.calls == []
