@@ -18,6 +18,8 @@ from models.plots.scene import Scene
 
 MIN_WIDTH_PX, MAX_WIDTH_PX = 320, 4096
 MIN_HEIGHT_PX, MAX_HEIGHT_PX = 160, 4096
+WIDEST_UNITS = 1600
+"""Wider pictures show the same, larger: what hangs on a wall is read from further away."""
 DEFAULT_WIDTH_PX = 1200
 ROOMY_PX: Final = 640
 """From this width on labels stand beside their lanes."""
@@ -103,7 +105,10 @@ class _Layout:
     def __init__(self, scene: Scene, choice: PictureChoice) -> None:
         self.scene = scene
         self.choice = choice
-        self.roomy = choice.width_px >= ROOMY_PX
+        self.zoom = max(1.0, choice.width_px / WIDEST_UNITS)
+        self.page_width = choice.width_px / self.zoom
+        self.page_height = None if choice.height_px is None else choice.height_px / self.zoom
+        self.roomy = self.page_width >= ROOMY_PX
         self.margin = 28.0 if self.roomy else 16.0
         self.back: list[Item] = []
         self.items: list[Item] = []
@@ -112,7 +117,7 @@ class _Layout:
         self.lanes = lanes.lanes
         self.notes = (*_left_out_notes(lanes), *scene.notes)
         gutter = self._gutter() if self.roomy else 0.0
-        width = choice.width_px - 2 * self.margin - gutter
+        width = self.page_width - 2 * self.margin - gutter
         self.axis = TimeAxis(self.margin + gutter, width, scene.duration_seconds)
 
     def draw(self) -> Drawing:
@@ -125,32 +130,34 @@ class _Layout:
         bottom = self._lanes(lanes_top, lane_px)
         self._ruler(top, bottom)
         bottom = self._write_notes(bottom, note_lines)
-        height = self.choice.height_px or min(MAX_HEIGHT_PX, round(bottom + self.margin))
-        page = Box(0, 0, self.choice.width_px, height, "page")
+        needed_px = min(MAX_HEIGHT_PX, round((bottom + self.margin) * self.zoom))
+        height_px = self.choice.height_px or needed_px
+        page = Box(0, 0, self.page_width, height_px / self.zoom, "page")
         return Drawing(
             self.choice.width_px,
-            height,
+            height_px,
             f"Timeline of {self.scene.name}",
             _described(self.scene),
             (page, *self.back, *self.items),
+            self.zoom,
         )
 
     def _max_lanes(self) -> int:
-        if self.choice.height_px is None:
+        if self.page_height is None:
             return MAX_LANES
         above = 0.0 if self.roomy else LABEL_ABOVE_PX
         fixed = 110.0 + RULER_PX + (self._strip_px() if self.scene.thumbnails else 0.0)
-        room = self.choice.height_px - fixed
+        room = self.page_height - fixed
         return max(1, min(MAX_LANES, int(room // (MIN_LANE_PX + LANE_GAP_PX + above))))
 
     def _gutter(self) -> float:
         widest = max((text_width(clean(one.label), PLAIN_PX) for one in self.lanes), default=0.0)
-        most = MAX_GUTTER_SHARE * self.choice.width_px
+        most = MAX_GUTTER_SHARE * self.page_width
         return min(max(widest + 18.0, 96.0), most)
 
     def _head(self) -> float:
         """Write the names; return where they end."""
-        scene, left, width = self.scene, self.margin, self.choice.width_px - 2 * self.margin
+        scene, left, width = self.scene, self.margin, self.page_width - 2 * self.margin
         legend = self._legend() if self.roomy else 0.0
         y = self.margin + TITLE_PX * 0.8
         title = fit(scene.name, width - legend, TITLE_PX, bold=True)
@@ -166,7 +173,7 @@ class _Layout:
         curves = self.scene.curves
         if not self.with_curves or curves is None or not self.lanes:
             return 0.0
-        x, y = self.choice.width_px - self.margin, self.margin + TITLE_PX * 0.8
+        x, y = self.page_width - self.margin, self.margin + TITLE_PX * 0.8
         first = x
         if curves.threshold is not None:
             text = f"threshold {curves.threshold:.3g}"
@@ -220,9 +227,9 @@ class _Layout:
         natural = CURVE_LANE_PX if self.with_curves else BAR_LANE_PX
         count = max(1, len(self.lanes))
         above = 0.0 if self.roomy else LABEL_ABOVE_PX
-        height = self.choice.height_px
+        height = self.page_height
         if height is None:
-            most = (MAX_HEIGHT_PX - top - 200.0) / count - LANE_GAP_PX - above
+            most = (MAX_HEIGHT_PX / self.zoom - top - 200.0) / count - LANE_GAP_PX - above
             return max(MIN_LANE_PX, min(natural, most))
         notes = num_notes * NOTE_LINE_PX + (10.0 if num_notes else 0.0)
         empty = 0.0 if self.scene.num_segments else EMPTY_PX
@@ -331,7 +338,7 @@ class _Layout:
             self.items.append(Words(middle, baseline, score, SMALL_PX, "on_color", "middle"))
 
     def _note_lines(self) -> list[str]:
-        width = self.choice.width_px - 2 * self.margin
+        width = self.page_width - 2 * self.margin
         return [line for note in self.notes for line in wrapped(note, width, SMALL_PX, 2)]
 
     def _write_notes(self, bottom: float, lines: list[str]) -> float:
@@ -396,6 +403,6 @@ def _left_out_notes(choice: LaneChoice) -> tuple[str, ...]:
     if not left_out:
         return ()
     named = ", ".join(clean(label) for label in left_out[:MAX_NAMED])
-    more = ", …" if len(left_out) > MAX_NAMED else ""
+    more = " and others" if len(left_out) > MAX_NAMED else ""
     noun = "class" if len(left_out) == 1 else "classes"
     return (f"And {len(left_out):,} more {noun} with lower scores: {named}{more}.",)

@@ -25,7 +25,7 @@ MAX_PIXELS = 24_000_000
 SMOOTH_PIXELS = 6_000_000
 """Up to so many pixels shapes are drawn larger first; beyond, their edges are fine enough."""
 SMOOTHING = 2
-COMPRESSION = 6
+COMPRESSION = 4
 OPAQUE = 255
 MISSING_NOTE = (
     "Some characters are in none of this machine's fonts and stand as question marks; "
@@ -76,7 +76,7 @@ def draw_png(
     painter = _Painter(drawing, theme, scale * smoothing)
     for item in drawing.items:
         painter.paint(item)
-    _write(painter.image, drawing, theme, scale * smoothing, coverage or Coverage())
+    _write(painter.image, drawing, theme, scale * smoothing * drawing.zoom, coverage or Coverage())
     image = painter.image if smoothing == 1 else painter.image.reduce(smoothing)
     image = image.crop((0, 0, width, height))
     buffer = io.BytesIO()
@@ -85,10 +85,10 @@ def draw_png(
 
 
 class _Painter:
-    """Paints shapes on an image ``factor`` times as large as the drawing."""
+    """Paints shapes on an image ``factor`` times as large as the picture is to be."""
 
     def __init__(self, drawing: Drawing, theme: Theme, factor: float) -> None:
-        self._factor = factor
+        self._factor = factor * drawing.zoom
         self._theme = theme
         size = (
             math.ceil(drawing.width_px * factor / SMOOTHING) * SMOOTHING,

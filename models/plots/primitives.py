@@ -1,7 +1,8 @@
 """What a picture is made of, before anything draws it: SVG and PNG draw the same drawing.
 
-Pixels count from the upper left corner, as floats. Inks are names: those of `palette.Inks`, and
-`class-0` to `class-11` for the slots of `palette.CLASS_COLORS`.
+Units count from the upper left corner, as floats; of all but large pictures they are pixels.
+Inks are names: those of `palette.Inks`, and `class-0` to `class-11` for the slots of
+`palette.CLASS_COLORS`.
 """
 
 from dataclasses import dataclass
@@ -118,6 +119,8 @@ class Drawing:
         width_px, height_px: of it.
         title, description: for who does not see it.
         items: in the order in which they are drawn; words lie above all else.
+        zoom: pixels per unit of the items; more than 1 in large pictures, so that letters and
+            lines grow with them.
     """
 
     width_px: int
@@ -125,3 +128,4 @@ class Drawing:
     title: str
     description: str
     items: tuple[Item, ...]
+    zoom: float = 1.0

@@ -69,7 +69,7 @@ footer{margin-top:2rem;font-size:.82rem;color:var(--quiet)}
 .failures td,.failures th{display:block;border:0;padding:.05rem 0}.failures thead{display:none}
 .failures td:first-child{width:auto;margin-top:.6rem;font-weight:600}}
 @media (min-width:150rem){html{font-size:20px}body{max-width:190rem}}
-@media print{html{font-size:9.5pt;color-scheme:light}body{padding:0;max-width:none}
+@media print{html{font-size:9.5pt;color-scheme:light}body{padding:0;max-width:none;background:#fff}
 .cards{grid-template-columns:1fr 1fr}.card,.failures tr{break-inside:avoid}
 .pages,summary{display:none}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """

@@ -37,7 +37,8 @@ def render_svg(drawing: Drawing, theme: SvgTheme = "auto") -> str:
         theme: ``auto`` follows the reader's.
     """
     size = f'width="{drawing.width_px}" height="{drawing.height_px}"'
-    view = f'viewBox="0 0 {drawing.width_px} {drawing.height_px}"'
+    units = (_number(size / drawing.zoom) for size in (drawing.width_px, drawing.height_px))
+    view = f'viewBox="0 0 {" ".join(units)}"'
     writer = _Writer("dark" if theme == "dark" else "light", themed=theme == "auto")
     named = f'role="img" aria-label={quoteattr(drawing.title)}'
     fonts = f"font-family={quoteattr(FONTS)}"

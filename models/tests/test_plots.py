@@ -172,6 +172,24 @@ def test_pixels_have_the_colour_of_the_class_where_the_drawing_says(theme, scale
     assert picture.getpixel((1, 1)) == ImageColor.getrgb(INKS[theme].page)
 
 
+def test_large_pictures_are_small_ones_larger():
+    segments = [("walk", 10, 30, 0.9), ("fall", 40, 42, 0.8)]
+    scene = scene_of(native_of(segments), classes=("walk", "fall"))
+    small, large = (lay_out(scene, PictureChoice(width)) for width in (1600, 3200))
+    assert (large.width_px, large.height_px) == (3200, 2 * small.height_px)
+    assert large.items == small.items
+    root = ET.fromstring(render_svg(large))  # noqa: S314 - drawn just now
+    assert (root.get("width"), root.get("viewBox")) == ("3200", f"0 0 1600 {small.height_px}")
+    picture = Image.open(io.BytesIO(draw_png(large)))
+    box = hints(large)[0]
+    place = round((box.x + 0.1 * box.width) * 2), round((box.y + box.height / 5) * 2)
+    slot = color_slots(["walk", "fall"])["walk"]
+    assert picture.size == (3200, large.height_px)
+    assert picture.getpixel(place) == ImageColor.getrgb(CLASS_COLORS["light"][slot])
+    tall = lay_out(scene, PictureChoice(4096, 2160))
+    assert tall.height_px == 2160
+
+
 def test_a_curve_reaches_its_peak_where_it_is():
     curves = curves_of(50_000, 1, 36_000.0)
     curves.values[:] = 0.1

@@ -119,7 +119,8 @@ def test_thumbnails_that_are_there_are_shown_as_a_few_moments(client, batch, arc
 def test_large_batches_come_in_pages(client, batch, archive_folder):
     paths = [archive_folder / name for name in ("a.mp4", "b.mp4", "c.mp4", "gone.mp4")]
     here = batch([{"path": str(path)} for path in paths])
-    address, seen, pages = f"{here}/sheet?page_size=2", [], 0
+    address: str | None = f"{here}/sheet?page_size=2"
+    seen, pages = [], 0
     while address:
         answer = client.get(address)
         pages += 1

@@ -24,7 +24,8 @@ HOSTILE = "<img src=x onerror=alert(1)>.mp4"
 class FakeEngine:
     """Finds one fall in every file but those called broken."""
 
-    model, recipe, options = "tiny@1", "recipe", {}
+    def __init__(self):
+        self.model, self.recipe, self.options = "tiny@1", "recipe", {}
 
     def localize(self, path, sha256, on_progress, should_stop):
         if path.name.startswith("broken"):
