@@ -2,6 +2,8 @@
 
 import html
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +27,8 @@ class FakeEngine:
     """Finds one fall in every file but those called broken."""
 
     def __init__(self):
-        self.model, self.recipe, self.options = "tiny@1", "recipe", {}
+        self.model, self.recipe = "tiny@1", "recipe"
+        self.options: Mapping[str, Any] = {}
 
     def localize(self, path, sha256, on_progress, should_stop):
         if path.name.startswith("broken"):
