@@ -14,8 +14,13 @@ from bench.web.serving import ROOT, ServedArchive, served_archive
 MIB = 1024 * 1024
 SLOW_BYTES_PER_SECOND = 700_000
 JOB_MS = 240_000
-PHONE = {"width": 360, "height": 740}
-UHD = {"width": 3840, "height": 2160}
+DESKTOP = {"width": 1440, "height": 900}
+LOOKS = {
+    "light": (DESKTOP, "light"),
+    "dark": (DESKTOP, "dark"),
+    "phone": ({"width": 360, "height": 740}, "dark"),
+    "4k": ({"width": 3840, "height": 2160}, "light"),
+}
 CUT_LINE = "net::ERR_|status of"
 """What the console says of requests that a killed service, or a closing page, leaves behind."""
 
@@ -434,16 +439,9 @@ def test_other_pages_are_shown_how_to_embed(archive_service, page_of, axe, scree
     screen(page, "page-embed")
 
 
-@pytest.mark.parametrize(
-    ("name", "viewport", "scheme"),
-    [
-        ("light", {"width": 1440, "height": 900}, "light"),
-        ("dark", {"width": 1440, "height": 900}, "dark"),
-        ("phone", PHONE, "dark"),
-        ("4k", UHD, "light"),
-    ],
-)
-def test_every_size_and_both_themes(archive_service, page_of, axe, screen, name, viewport, scheme):
+@pytest.mark.parametrize("name", LOOKS)
+def test_every_size_and_both_themes(archive_service, page_of, axe, screen, name):
+    viewport, scheme = LOOKS[name]
     page = page_of(archive_service.url, viewport=viewport, color_scheme=scheme)
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
     job_row(page, "nothing.mp4").scroll_into_view_if_needed()

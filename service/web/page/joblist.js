@@ -42,6 +42,9 @@ export class JobList {
   #load = new AbortController();
   /** @type {Set<string>} */
   #changed = new Set();
+  /** @type {Set<string>} what happened while a page was on its way, which may not know of it */
+  #meanwhile = new Set();
+  #again = false;
   #gathering = 0;
   /** Other tabs delete too, of which the service's events say nothing. */
   #tabs = new BroadcastChannel("kinetag-jobs");
@@ -55,7 +58,7 @@ export class JobList {
     this.onChange = onChange;
     const { signal } = context;
     context.live.onEvent((event) => this.#happened(event), signal);
-    context.live.onGap(() => this.reload(), signal);
+    context.live.onGap(() => this.#missed(), signal);
     this.#tabs.onmessage = (message) => this.#drop(String(message.data));
     signal.addEventListener("abort", () => {
       this.#load.abort();
@@ -81,6 +84,8 @@ export class JobList {
     this.#load = new AbortController();
     const { signal } = this.#load;
     this.loading = true;
+    this.#again = false;
+    this.#meanwhile.clear();
     try {
       const page = await this.#page(null, signal);
       const oldest = page.jobs.at(-1);
@@ -96,6 +101,14 @@ export class JobList {
     }
     this.loading = false;
     this.onChange(null);
+    if (this.#again) return this.reload();
+    for (const id of this.#meanwhile) void this.refresh(id);
+  }
+
+  /** Events may have been missed; what is on its way is waited for, since it is shown first. */
+  #missed() {
+    if (this.loading) this.#again = true;
+    else void this.reload();
   }
 
   /** Load the next page. */
@@ -164,6 +177,7 @@ export class JobList {
       if (job !== undefined) this.put({ ...job, ...data });
     } else if (type.startsWith("job.")) {
       this.#changed.add(data.id);
+      if (this.loading) this.#meanwhile.add(data.id);
       this.#gathering ||= window.setTimeout(() => this.#look(), GATHER_MS);
     }
   }

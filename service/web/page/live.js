@@ -96,8 +96,8 @@ export class LiveFeed {
     const headers = { Accept: "text/event-stream", ...(lastId ? { "Last-Event-ID": lastId } : {}) };
     const response = await this.api.request("/v1/events", { signal, headers });
     this.onConnection("live");
-    // Without an id nothing is told again of what happened meanwhile.
-    if (this.#broken && lastId === "") for (const listener of this.#gapListeners) listener();
+    // Without an id nothing is told of what happened before: not since the page was loaded either.
+    if (lastId === "") for (const listener of this.#gapListeners) listener();
     this.#broken = true;
     return response;
   }

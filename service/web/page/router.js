@@ -40,8 +40,10 @@ export class Router {
   /** @param {(route: Route) => void} onRoute is called at once, and whenever the address changes */
   constructor(onRoute) {
     this.onRoute = onRoute;
-    // popstate comes for every change that a person makes, also for links within the page.
-    window.addEventListener("popstate", () => this.#tell());
+    /** @type {string | null} */
+    this.told = null;
+    // Back and links are told by both, an address that was typed by the second alone.
+    for (const type of ["popstate", "hashchange"]) window.addEventListener(type, () => this.#tell());
   }
 
   /** Tell where the page is now. */
@@ -62,6 +64,8 @@ export class Router {
   }
 
   #tell() {
+    if (location.hash === this.told) return;
+    this.told = location.hash;
     this.onRoute(readHash(location.hash));
   }
 }
