@@ -4,6 +4,7 @@ import http.server
 import json
 import threading
 import time
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,11 +14,23 @@ from service.errors import InvalidRequest
 from workers import batch_remote_watch
 from workers.batch_client import BatchClient, RefusedError
 from workers.batch_files import FileChoice
+from workers.batch_ledger import Ledger
 from workers.batch_places import NamePattern
-from workers.batch_remote import RemoteOptions
+from workers.batch_remote import RemoteOptions, run_remote
 from workers.batch_remote_watch import watch_remote
 
 WAIT_SECONDS = 20
+
+
+FINISHED: dict[str, dict[str, Any]] = {
+    "bat_1": {
+        "status": "finished", "counts": {"succeeded": 2, "failed": 0, "canceled": 0},
+        "num_items": 2, "progress": 1.0, "eta_seconds": 0.0, "links": {"retry": None},
+        "error": None,
+    },
+    "items": {"items": [], "next_page_token": None},
+    "result": {"name": "x.mp4", "result": {}},
+}  # fmt: skip
 
 
 class Killed(BaseException):
@@ -42,7 +55,7 @@ class FakeService:
 
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                self.answer(*service.post(self.headers["Idempotency-Key"], body))
+                self.answer(*service.post(self.path, self.headers["Idempotency-Key"], body))
 
             def answer(self, status, document, location=""):
                 content = json.dumps(document).encode()
@@ -60,8 +73,10 @@ class FakeService:
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
-    def post(self, key, body):
+    def post(self, path, key, body):
         self.requests.append(body)
+        if path == "/v1/batches":
+            return 202, {}, "/v1/batches/bat_1"
         if self.refuse is not None:
             return self.refuse, {"code": "quota_bytes", "detail": "Full."}
         if key not in self.keys:
@@ -72,6 +87,8 @@ class FakeService:
     def get(self, path):
         if path == "/v1/models":
             return 200, {"models": [{"id": "tiny@1", "name": "tiny"}]}
+        if path.startswith("/v1/batches/"):
+            return 200, FINISHED.get(path.rpartition("/")[2], {})
         body = self.jobs.get(path.removesuffix("/result"))
         if body is None:
             return 404, {"code": "job_not_found", "detail": "There is no such job."}
@@ -161,7 +178,7 @@ def test_killed_before_the_answer_is_noted_it_asks_under_the_same_key(
     watch, service, folder, tmp_path, monkeypatch
 ):
     (folder / "a.mp4").write_bytes(b"1")
-    add_note, left = batch_remote_watch.Ledger.add_note, [None]
+    add_note, left = Ledger.add_note, [None]
 
     def die(self, topic, value):
         if "job" in value and left:
@@ -169,7 +186,7 @@ def test_killed_before_the_answer_is_noted_it_asks_under_the_same_key(
             raise Killed
         add_note(self, topic, value)
 
-    monkeypatch.setattr(batch_remote_watch.Ledger, "add_note", die)
+    monkeypatch.setattr(Ledger, "add_note", die)
     with pytest.raises(Killed):
         watch(lambda: False)
     assert watch(result(tmp_path, "a.mp4").exists) == 0
@@ -261,3 +278,24 @@ def test_addresses_cannot_be_watched(tmp_path, service):
     with pytest.raises(InvalidRequest, match="leave --watch out"):
         watch_remote(wish, 1.0, client, lambda _: False, Console(quiet=True))
     client.close()
+
+
+def test_a_batch_without_watching_says_camera_and_moment_too(tmp_path, service, folder):
+    for name in ("20260301091530.mp4", "intro.mp4"):
+        (folder / name).write_bytes(b"1")
+    names = NamePattern.parse("{camera}/%Y%m%d%H%M%S.mp4", "Europe/Berlin")
+    choice = FileChoice((str(folder.parent),))
+    wish = RemoteOptions(choice, tmp_path / "out", {"model": "tiny@1"}, as_paths=True, names=names)
+    client = BatchClient(service.url, None, lambda _: False)
+    assert run_remote(wish, client, lambda _: False, Console(quiet=True)) == 0
+    client.close()
+    (request,) = service.requests
+    assert request["items"] == [
+        {
+            "name": "dock/20260301091530.mp4",
+            "path": str(folder / "20260301091530.mp4"),
+            "camera": "dock",
+            "recorded_at": "2026-03-01T08:15:30+00:00",
+        },
+        {"name": "dock/intro.mp4", "path": str(folder / "intro.mp4")},
+    ]

@@ -383,6 +383,16 @@ def test_home_assistant_is_told_of_cameras_and_of_their_end(core, bridge, start_
     assert all("dock" in topic for topic, _, _ in late.heard)
 
 
+def test_discovery_that_is_switched_off_is_taken_back(core, bridge, start_broker, listen):
+    broker = start_broker()
+    finish_job(core, segment("fall", 1.0))
+    bridge(broker).stop()
+    listener = listen(broker, "homeassistant/#")
+    until(lambda: len(listener.heard) == 3, "what is retained")
+    bridge(broker, mqtt_discovery_prefix="")
+    until(lambda: [body for _, body, _ in listener.heard[3:]] == [""] * 3, "the clearing")
+
+
 COMMON = {
     "name": str, "unique_id": str, "qos": int, "availability_topic": str,
     "availability_template": str, "device": dict, "origin": dict, "state_topic": str,
