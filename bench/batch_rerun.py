@@ -19,7 +19,7 @@ from unittest.mock import patch
 from rich.console import Console
 
 from models.types import ProgressCallback, StopCallback
-from workers.batch_files import FileChoice, FileState
+from workers.batch_files import FileChoice, FileItem, FileState
 from workers.batch_ledger import Done, Ledger
 from workers.batch_local import LocalOptions, run_local
 from workers.batch_output import OutputFolder
@@ -87,7 +87,7 @@ def _lay_out(root: Path, count: int) -> None:
             os.utime(video, (OLD_SECONDS, OLD_SECONDS))
             sha256 = hashlib.sha256(f"{index}".encode()).hexdigest()
             ledger.add_hash(name, FileState.of(video), sha256)
-            ledger.finish(name, Done(run_key(sha256), len(RESULT), 1))
+            ledger.finish(name, Done(run_key(FileItem(name, video), sha256), len(RESULT), 1))
 
 
 def _run(root: Path) -> int:

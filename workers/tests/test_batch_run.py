@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -339,7 +340,7 @@ def test_the_combined_results_are_those_of_the_files(run, videos, tmp_path):
 
 def test_camera_and_moment_of_names_are_in_the_results(run, videos, tmp_path):
     _write(videos, "dock/20260301091530.mp4")
-    engine = FakeEngine()
+    engine: Any = FakeEngine()
     assert run(engine) == 0
     out = tmp_path / "out"
     found = out / "videos" / "dock" / "20260301091530.mp4.json"
