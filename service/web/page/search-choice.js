@@ -5,6 +5,7 @@
 
 import { el, fill, freshId, say } from "./dom.js";
 import { icon } from "./icons.js";
+import { paint } from "./search-colors.js";
 
 /** @typedef {{value: string, count: number}} Option a value that occurs, and how often. */
 
@@ -25,9 +26,11 @@ export class ChoiceField {
    * @param {object} parts
    * @param {string} parts.title
    * @param {string} parts.noun of one value, for what is read out.
+   * @param {boolean} [parts.painted] whether values have colours of their own, as labels have.
    * @param {(values: string[]) => void} parts.onChange
    */
-  constructor({ title, noun, onChange }) {
+  constructor({ title, noun, painted = false, onChange }) {
+    this.painted = painted;
     this.noun = noun;
     this.onChange = onChange;
     /** @type {readonly Option[]} */
@@ -105,8 +108,9 @@ export class ChoiceField {
     });
     box.checked = this.chosen.includes(value);
     const most = this.options[0]?.count ?? 1;
-    const bar = el("span", { class: "choice-bar", "aria-hidden": "true" });
-    bar.style.width = `${Math.round((100 * count) / Math.max(1, most))}%`;
+    const share = el("span");
+    share.style.width = `${Math.round((100 * count) / Math.max(1, most))}%`;
+    if (this.painted) paint(share, value);
     return el(
       "li",
       {},
@@ -116,7 +120,7 @@ export class ChoiceField {
         box,
         el("span", { class: "choice-value" }, value),
         el("span", { class: "choice-count" }, NUMBERS.format(count)),
-        bar,
+        el("span", { class: "choice-bar", "aria-hidden": "true" }, share),
       ),
     );
   }

@@ -15,7 +15,7 @@ import { localInput, momentOfInput, scoreInWords } from "./search-words.js";
 const SCORE_STEP = 0.01;
 
 const TITLES = {
-  labels: { title: "Labels", noun: "label" },
+  labels: { title: "Labels", noun: "label", painted: true },
   cameras: { title: "Cameras", noun: "camera" },
   tags: { title: "Tags", noun: "tag" },
 };
@@ -110,25 +110,33 @@ export class Filters {
         class: "hidden-text",
         onchange: () => this.onChange({ within: value, since: "", until: "" }, false),
       });
-      return { box, line: el("label", { class: "range", title }, box, el("span", {}, text)) };
+      const last = value !== "" && el("span", { class: "hidden-text" }, "last ");
+      return { box, line: el("label", { class: "range", title }, box, el("span", {}, last, text)) };
     };
     const any = choice("", "Any");
     const ranges = Object.entries(WITHIN).map(([value, range]) => choice(value, range.short, range.text));
     const since = this.momentInput("From", "since");
     const until = this.momentInput("To", "until");
     const boxes = [any, ...ranges].map((one) => one.box);
+    const exact = el(
+      "details",
+      { class: "range-exact" },
+      el("summary", {}, "From … to …"),
+      el("div", { class: "search-pair" }, since.element, until.element),
+    );
     return {
       element: el(
         "fieldset",
         { class: "filter" },
         el("legend", {}, "Time"),
         el("div", { class: "ranges" }, any.line, ranges.map((one) => one.line)),
-        el("div", { class: "search-pair" }, since.element, until.element),
+        exact,
       ),
       /** @param {Search} search */
       show: (search) => {
         const absolute = Boolean(search.since || search.until);
         for (const box of boxes) box.checked = !absolute && box.value === search.within;
+        if (absolute) exact.open = true;
         since.show(search.since);
         until.show(search.until);
       },
@@ -184,11 +192,13 @@ export class Filters {
       inputmode: "decimal",
       placeholder: "any",
     });
-    input.addEventListener("input", () => {
+    const tell = (/** @type {boolean} */ still) => {
       if (!input.validity.valid) return;
       const seconds = input.value === "" ? EVERYTHING[key] : input.valueAsNumber;
-      this.onChange({ [key]: seconds }, true);
-    });
+      this.onChange({ [key]: seconds }, still);
+    };
+    input.addEventListener("input", () => tell(true));
+    input.addEventListener("change", () => tell(false));
     return {
       element: el(
         "label",

@@ -33,6 +33,9 @@ const PENDING_SECONDS = [2, 4, 8];
 
 const ACCEPTED = 202;
 
+/** Pictures narrower than this by their height are shown whole, between dark sides. */
+const TALL_RATIO = 1.2;
+
 /** Pictures of one view. */
 export class Posters {
   /**
@@ -52,22 +55,30 @@ export class Posters {
   }
 
   /**
-   * Draw the best picture there is of a segment; true if there is one.
+   * Draw the best picture there is of a segment; false where there is none.
    * @param {HTMLCanvasElement} canvas
    * @param {Segment} segment
    * @param {() => boolean} wanted whether the canvas is still looked at.
-   * @returns {Promise<{drawn: boolean, sharp: boolean}>}
+   * @returns {Promise<boolean>}
    */
   async draw(canvas, segment, wanted) {
     const frame = kept(this.frames, segment.id);
     if (frame) {
       drawWhole(canvas, frame);
-      return { drawn: true, sharp: true };
+      return true;
     }
     const strip = await this.strip(segment.video.id, wanted);
-    if (!strip || !wanted()) return { drawn: false, sharp: false };
-    if (!this.frames.has(segment.id)) drawTile(canvas, strip, (segment.start + segment.end) / 2);
-    return { drawn: true, sharp: false };
+    if (!strip || !wanted()) return false;
+    if (!this.isSharp(segment)) drawTile(canvas, strip, (segment.start + segment.end) / 2);
+    return true;
+  }
+
+  /**
+   * Whether there is a picture of the very clip.
+   * @param {Segment} segment
+   */
+  isSharp(segment) {
+    return this.frames.has(segment.id);
   }
 
   /**
@@ -168,6 +179,7 @@ function drawTile(canvas, { picture, facts }, moment) {
   // Twice as large: the browser's better filter enlarges it, not the style sheet's.
   canvas.width = 2 * width;
   canvas.height = 2 * height;
+  markTall(canvas);
   const left = (tile % columns) * width;
   const top = Math.floor(tile / columns) * height;
   const pen = canvas.getContext("2d");
@@ -184,7 +196,16 @@ function drawTile(canvas, { picture, facts }, moment) {
 export function drawWhole(canvas, picture) {
   canvas.width = picture.width;
   canvas.height = picture.height;
+  markTall(canvas);
   canvas.getContext("2d")?.drawImage(picture, 0, 0);
+}
+
+/**
+ * Say whether a picture is too tall to be cut to its place.
+ * @param {HTMLCanvasElement} canvas
+ */
+function markTall(canvas) {
+  canvas.parentElement?.toggleAttribute("data-tall", canvas.width < TALL_RATIO * canvas.height);
 }
 
 /**

@@ -18,7 +18,7 @@ const COLUMNS = [
   { name: "Score", class: "num" },
   { name: "Camera", class: "wide" },
   { name: "Time", class: "" },
-  { name: "Length", class: "num" },
+  { name: "Length", class: "num roomy" },
   { name: "Video", class: "wide" },
   { name: "In the video", class: "num wide" },
   { name: "Tag", class: "wider" },

@@ -87,26 +87,26 @@ export class ResultView {
     this.place = el("div", { class: "search-results" });
     this.more = el("button", { type: "button", class: "button search-more", onclick: () => void this.fetch(true) });
     this.end = el("div", { class: "search-end" }, this.more);
+    this.watch = new IntersectionObserver(
+      (entries) => {
+        if (entries.some((entry) => entry.isIntersecting) && !this.results?.error) void this.fetch(false);
+      },
+      { rootMargin: `0px 0px ${AHEAD} 0px` },
+    );
     this.element = el("div", { class: "search-view" }, this.place, this.end);
     this.listen();
   }
 
   listen() {
     const { signal, api } = this.context;
-    const watch = new IntersectionObserver(
-      (entries) => {
-        if (entries.some((entry) => entry.isIntersecting) && !this.results?.error) void this.fetch(false);
-      },
-      { rootMargin: `0px 0px ${AHEAD} 0px` },
-    );
-    watch.observe(this.end);
+    this.watch.observe(this.end);
     const remember = () => {
       this.scrollPx = window.scrollY;
     };
     document.addEventListener("scroll", remember, { passive: true, signal });
     this.element.addEventListener("click", (event) => this.onOpen(event));
     signal.addEventListener("abort", () => {
-      watch.disconnect();
+      this.watch.disconnect();
       this.run.abort();
       this.player.stop();
       if (this.search && this.results && this.results.segments.length > 0) {
@@ -191,6 +191,9 @@ export class ResultView {
     say(this.more, "Loading…");
     if (!(await results.more()) || results !== this.results) return;
     this.draw();
+    // It tells of changes only: the end may be near the screen still, and has to be looked at anew.
+    this.watch.unobserve(this.end);
+    this.watch.observe(this.end);
     if (first) this.announce(results);
     else if (asked) this.context.announce(`${count(results.segments.length, "clip")} now.`);
   }

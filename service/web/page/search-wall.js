@@ -31,7 +31,7 @@ const DRAW_MARGIN = "200px 0px";
  * @property {ClipPlayer} player
  * @property {() => boolean} plays whether clips play when they are pointed at; else by a button.
  * @property {(canvas: HTMLCanvasElement, segment: Segment) => void} onBlurred is told of a picture
- *   on the screen that was not taken from the clip itself.
+ *   on the screen that is not taken from the clip itself.
  * @property {AbortSignal} signal
  */
 
@@ -187,10 +187,9 @@ export class Wall {
    */
   async draw(canvas, segment) {
     const wanted = () => canvas.isConnected && !this.parts.signal.aborted;
-    const { drawn, sharp } = await this.parts.posters.draw(canvas, segment, wanted);
-    if (!wanted()) return;
-    if (drawn) canvas.classList.add("is-drawn");
-    if (!sharp) this.parts.onBlurred(canvas, segment);
+    // At once: a strip may have to be drawn first, and a video may have none.
+    if (!this.parts.posters.isSharp(segment)) this.parts.onBlurred(canvas, segment);
+    if (await this.parts.posters.draw(canvas, segment, wanted)) canvas.classList.add("is-drawn");
   }
 
   /**

@@ -196,13 +196,15 @@ class SearchPage {
           {
             type: "button",
             class: "chip",
-            "aria-label": `Remove ${kind} ${value}`,
+            title: `Remove ${kind} ${value}`,
             onclick: () => {
               this.context.navigate(searchAddress(without));
               this.focusChips();
             },
           },
+          el("span", { class: "hidden-text" }, "Remove "),
           el("span", { class: "muted" }, kind),
+          " ",
           el("span", { class: "chip-value" }, value),
           icon("close"),
         ),
@@ -290,11 +292,14 @@ class SearchPage {
     return this.facets.labels.reduce((sum, { count }) => sum + count, 0);
   }
 
-  /** @param {(typeof FORMATS)[number]} format */
+  /** @param {import("./search-export.js").Format} format */
   async export(format) {
     try {
-      await exportSearch(this.context, apiQuery(this.search, new Date()), format);
-      this.context.announce("The file is being saved.");
+      const query = apiQuery(this.search, new Date());
+      query.set("order", this.search.order);
+      const all = await exportSearch(this.context, query, format);
+      if (all) this.context.announce("The file is saved.");
+      else this.context.toast("The file has as many clips as one can hold; narrow the search for the others.");
     } catch (error) {
       this.onError("The export did not work.", error);
     }
