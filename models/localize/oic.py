@@ -10,9 +10,12 @@ from models.errors import ContractViolation
 from models.types import DoubleArray, FloatArray, IntArray
 
 
-def running_sums(values: FloatArray | DoubleArray) -> DoubleArray:
-    """Return float64[T + 1]: the sum of the first 0, 1, ..., T values."""
-    return np.concatenate([[0.0], np.cumsum(np.asarray(values, np.float64))])
+def running_sums(values: FloatArray | DoubleArray, out: DoubleArray | None = None) -> DoubleArray:
+    """Return float64[T + 1]: the sum of the first 0, 1, ..., T values; in ``out`` where given."""
+    sums = np.empty(len(values) + 1) if out is None else out
+    sums[0] = 0.0
+    np.cumsum(np.asarray(values, np.float64), out=sums[1:])
+    return sums
 
 
 def outer_inner_contrast(

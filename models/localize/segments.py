@@ -12,9 +12,9 @@ from models.errors import ContractViolation
 from models.localize.contrast import contrast_scores, interval_means
 from models.localize.nms import suppress
 from models.localize.oic import outer_inner_contrast, running_sums
-from models.localize.proposals import mean_over_runs, runs_above, upsample_linear, widened
+from models.localize.proposals import Upsampler, mean_over_runs, runs_above_each, widened
 from models.timegrid import TimeGrid
-from models.types import Activations, DoubleArray, FloatArray, IntArray, Proposal
+from models.types import Activations, DoubleArray, IntArray, Proposal
 
 FLOAT32_ROUNDING = float(np.finfo(np.float32).eps)
 
@@ -45,13 +45,18 @@ def localize_activations(
     """
     _check(activations)
     selected, class_threshold = _select_classes(activations, settings)
+    upsample = None
+    if settings.source != "head":
+        upsample = Upsampler(len(activations.localization), settings.upsample, settings.align)
     snippet_seconds = grid.stride_frames / grid.fps
     found: list[Proposal] = []
     for class_index in selected:
-        if settings.source == "head":
+        if upsample is None:
             steps, scores = _own_proposals(activations, class_index, class_threshold)
         else:
-            runs, scores = _scored_runs(activations, class_index, settings, class_threshold)
+            runs, scores = _scored_runs(
+                activations, class_index, settings, class_threshold, upsample
+            )
             steps = runs.astype(np.float64) / settings.upsample
         if settings.score == "contrast":
             scores = _contrast_scores(activations, class_index, steps, settings)
@@ -94,24 +99,37 @@ def _select_classes(
 
 
 def _scored_runs(
-    activations: Activations, class_index: int, settings: ProposalSettings, class_threshold: float
+    activations: Activations,
+    class_index: int,
+    settings: ProposalSettings,
+    class_threshold: float,
+    upsample: Upsampler,
 ) -> tuple[IntArray, DoubleArray]:
     """Return int64[K, 2] runs of one class in upsampled samples and float64[K] contrasts."""
-    localization, scoring, class_scores = _upsampled(activations, class_index, settings)
-    sums = running_sums(scoring)
-    class_sums = None if isinstance(class_scores, float) else running_sums(class_scores)
-    cuts = [(localization, threshold, settings.oic) for threshold in settings.thresholds]
+    localization, scoring, class_scores = _upsampled(activations, class_index, upsample)
+    sums = running_sums(scoring, upsample.room(len(scoring) + 1, "sums"))
+    class_sums = None
+    if not isinstance(class_scores, float):
+        room = upsample.room(len(class_scores) + 1, "sums of window scores")
+        class_sums = running_sums(class_scores, room)
+    cut_runs = runs_above_each(localization, settings.thresholds)
+    cuts = [
+        (runs, threshold, settings.oic)
+        for runs, threshold in zip(cut_runs, settings.thresholds, strict=True)
+    ]
     if settings.attention_thresholds:
-        attention = upsample_linear(
-            activations.attention[:, None], settings.upsample, settings.align
-        )[:, 0]
+        attention = upsample(activations.attention, "attention")
         class_bonus = settings.oic.class_bonus + settings.attention_bonus
         uncut = replace(settings.oic, thresholded=False, class_bonus=class_bonus)
-        cuts += [(attention, threshold, uncut) for threshold in settings.attention_thresholds]
+        attention_runs = runs_above_each(attention, settings.attention_thresholds)
+        cuts += [
+            (runs, threshold, uncut)
+            for runs, threshold in zip(attention_runs, settings.attention_thresholds, strict=True)
+        ]
     all_runs: list[IntArray] = [np.zeros((0, 2), np.int64)]
     all_scores: list[DoubleArray] = [np.zeros(0)]
-    for sequence, threshold, oic in cuts:
-        runs = widened(runs_above(sequence, threshold), settings.widen_samples, len(sequence))
+    for cut, threshold, oic in cuts:
+        runs = widened(cut, settings.widen_samples, len(localization))
         runs = runs[runs[:, 1] - runs[:, 0] >= oic.min_length]
         if class_sums is None:
             run_scores = np.full(len(runs), class_scores)
@@ -127,22 +145,20 @@ def _scored_runs(
 
 
 def _upsampled(
-    activations: Activations, class_index: int, settings: ProposalSettings
+    activations: Activations, class_index: int, upsample: Upsampler
 ) -> tuple[DoubleArray, DoubleArray, DoubleArray | float]:
     """Return the localization and scoring sequences of one class, upsampled, and its scores.
 
     Class scores are one number where the head saw the video at once.
     """
-
-    def upsample(values: FloatArray) -> DoubleArray:
-        column = values[:, class_index : class_index + 1]
-        return upsample_linear(column, settings.upsample, settings.align)[:, 0]
-
-    localization = upsample(activations.localization)
+    localization = upsample(activations.localization[:, class_index], "localization")
     same = activations.scoring is activations.localization
-    scoring = localization if same else upsample(activations.scoring)
+    scoring = localization
+    if not same:
+        scoring = upsample(activations.scoring[:, class_index], "scoring")
     if activations.window_scores is not None:
-        return localization, scoring, upsample(activations.window_scores)
+        class_scores = upsample(activations.window_scores[:, class_index], "window scores")
+        return localization, scoring, class_scores
     return localization, scoring, float(activations.video_scores[class_index])
 
 
