@@ -78,7 +78,10 @@ export class JobList {
     return this.reload();
   }
 
-  /** Load the first page again; what was loaded beyond it stays as it is. */
+  /**
+   * Load the first page again; what was loaded beyond it stays as it is.
+   * @returns {Promise<void>}
+   */
   async reload() {
     this.#load.abort();
     this.#load = new AbortController();

@@ -26,6 +26,7 @@ export class JobRow {
   /** @type {Finding | null} */
   finding = null;
   hasPicture = false;
+  numPictureTries = 0;
   #shape = "";
   #pill = el("span", { class: "pill" });
   #facts = el("p", { class: "job-facts" });

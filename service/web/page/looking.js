@@ -10,6 +10,9 @@ import { findingOf } from "./strip.js";
 /** @typedef {import("./jobrow.js").JobRow} JobRow */
 
 const AT_ONCE = 3;
+
+/** Of one picture: each waits some seconds for the service to draw it. */
+const MAX_TRIES = 3;
 const AHEAD = "300px 0px";
 
 /** A moment that shows more of a video than its first picture does. */
@@ -32,9 +35,6 @@ export class Looker {
     this.context = context;
     this.posters = new Posters(context.api, context.signal);
     this.observer = new IntersectionObserver((entries) => this.#moved(entries, onPaintable), { rootMargin: AHEAD });
-    context.live.onEvent(({ type }) => {
-      if (type === "job.succeeded") this.#pump();
-    }, context.signal);
     context.signal.addEventListener("abort", () => {
       this.observer.disconnect();
       this.posters.close();
@@ -95,7 +95,7 @@ export class Looker {
   /** @param {JobRow} row */
   #wantsPicture(row) {
     // Asked for earlier, the service would draw pictures before it works on jobs.
-    return !row.hasPicture && row.job.status === "succeeded";
+    return !row.hasPicture && row.numPictureTries < MAX_TRIES && row.job.status === "succeeded";
   }
 
   /** @param {JobRow} row */
@@ -112,7 +112,7 @@ export class Looker {
         row.showFinding(findingOf(await asked, await this.#classes(row.job.model)), theme.shown);
       }
       if (this.#wantsPicture(row)) {
-        row.hasPicture = true;
+        row.numPictureTries += 1;
         await this.#picture(row);
       }
     } catch (error) {
@@ -132,6 +132,7 @@ export class Looker {
   async #picture(row) {
     const strip = await this.posters.strip(row.job.video.id, () => this.#near.has(row.element));
     if (strip === null) return;
+    row.hasPicture = true;
     const { picture, facts } = strip;
     const tile = Math.floor((facts.count - 1) * POSTER_SHARE);
     const { tile_width: width, tile_height: height, columns } = facts;

@@ -7,6 +7,7 @@ import { Announcer } from "./announcer.js";
 import { el, fill } from "./dom.js";
 import { LiveFeed } from "./live.js";
 import { mountLogin } from "./login.js";
+import { mountNowhere } from "./nowhere.js";
 import { Router } from "./router.js";
 import { Session } from "./session.js";
 import { ShellSide } from "./shell.js";
@@ -134,9 +135,8 @@ class Page {
    * @returns {Promise<Mount>}
    */
   async #view(route) {
-    const load = VIEWS[route.view];
-    const { mountNowhere } = await import("./nowhere.js");
-    if (!Object.hasOwn(VIEWS, route.view) || load === undefined) return mountNowhere;
+    const load = Object.hasOwn(VIEWS, route.view) ? VIEWS[route.view] : undefined;
+    if (load === undefined) return (root, context) => mountNowhere(root, context);
     try {
       return await load(this);
     } catch (error) {

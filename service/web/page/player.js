@@ -162,10 +162,11 @@ class PlayerView {
     try {
       const [older, newer] = await Promise.all([
         query({ created_before: job.created_at, page_size: "1" }),
-        // The list is newest first: of those after this one, the last is its neighbour.
+        // The list is newest first: of those after this one, the last is its neighbour. Where there
+        // are more than a page of them it is not known.
         query({ created_after: job.created_at, page_size: String(MAX_NEWER) }),
       ]);
-      this.#beside = { older: older.jobs[0] ?? null, newer: newer.jobs.at(-1) ?? null };
+      this.#beside = { older: older.jobs[0] ?? null, newer: newer.next_page_token === null ? (newer.jobs.at(-1) ?? null) : null };
       this.#showNeighbours();
     } catch (error) {
       if (!(error instanceof ApiError) && !isAbort(error)) throw error;

@@ -90,19 +90,26 @@ export function everything() {
 }
 
 /**
- * Whether some tab worked on it a moment ago.
- * @param {Remembered} entry
+ * The name of the lock that whoever sends a file holds.
+ * @param {string} fingerprint
  */
-export function inWork(entry) {
-  return Date.now() - entry.touched_ms < OTHER_TAB_SECONDS * 1000;
+export function lockOf(fingerprint) {
+  return PREFIX + fingerprint;
 }
 
 /**
- * Whether a key of the browser's storage is an upload's.
- * @param {string | null} key
+ * Find out which uploads some tab works on.
+ * @returns {Promise<(fingerprint: string, entry: Remembered) => boolean>}
  */
-export function isUpload(key) {
-  return key?.startsWith(PREFIX) ?? true;
+export async function inWork() {
+  if ("locks" in navigator) {
+    const { held = [] } = await navigator.locks.query();
+    const names = new Set(held.map((lock) => lock.name));
+    return (fingerprint) => names.has(lockOf(fingerprint));
+  }
+  // Without HTTPS there are no locks: what was touched a moment ago is in work.
+  const since_ms = Date.now() - OTHER_TAB_SECONDS * 1000;
+  return (_, entry) => entry.touched_ms > since_ms;
 }
 
 function keys() {

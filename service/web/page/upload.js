@@ -6,7 +6,7 @@ import { ApiError, isAbort } from "../timeline/api.js";
 import { sleep } from "../timeline/events.js";
 import { freshKey, makeJob } from "./jobmaking.js";
 import { Pace } from "./pace.js";
-import { fingerprintOf, forget, recall, remember } from "./remembered.js";
+import { fingerprintOf, forget, lockOf, recall, remember } from "./remembered.js";
 import { beginUpload, dropUpload, sendFile, standingAt } from "./tus.js";
 
 /** @typedef {import("../timeline/api.js").Api} Api */
@@ -141,7 +141,7 @@ export class Upload {
   async #alone(signal, work) {
     // Without HTTPS there are no locks; then 423 and 409 of the service keep tabs apart.
     if (!("locks" in navigator)) return work();
-    const name = `kinetag-upload:${this.fingerprint}`;
+    const name = lockOf(this.fingerprint);
     const first = await navigator.locks.request(name, { ifAvailable: true }, (lock) => (lock === null ? BUSY : work()));
     if (first !== BUSY) return /** @type {T} */ (first);
     this.#become("elsewhere");

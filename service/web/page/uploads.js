@@ -46,6 +46,10 @@ export class UploadQueue {
       if (this.uploads.some((one) => one.isUnderWay)) event.preventDefault();
     });
     window.addEventListener("online", () => this.wake());
+    // Another tab may have been closed, or have taken up what is listed here.
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) void this.recover();
+    });
   }
 
   /**
@@ -143,8 +147,13 @@ export class UploadQueue {
 
   /** Look what earlier pages left: what is all there becomes its job, the rest is listed. */
   async recover() {
+    const isInWork = await inWork();
+    this.interrupted = this.interrupted.filter(({ fingerprint }) => {
+      const entry = recall(fingerprint);
+      return entry !== null && entry.videoId === null && !isInWork(fingerprint, entry);
+    });
     for (const [fingerprint, entry] of everything()) {
-      if (entry.videoId !== null || inWork(entry) || this.#has(fingerprint)) continue;
+      if (entry.videoId !== null || isInWork(fingerprint, entry) || this.#has(fingerprint)) continue;
       try {
         const { offset_bytes, videoId } = await standingAt(this.api, entry.path);
         if (videoId !== null) await this.#finish(fingerprint, entry, videoId);

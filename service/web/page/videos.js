@@ -50,7 +50,7 @@ class VideosView {
     this.uploads = uploads;
     context.setTitle("Videos");
     this.looker = new Looker(context, (row) => this.#paintable(row));
-    this.list = new JobList(context, (job) => (job === null ? this.#show() : this.#rows.get(job.id)?.update(job)));
+    this.list = new JobList(context, (job) => this.#changed(job));
     this.filters = filterBar(context, (filter) => context.navigate(writeHash("#/", filter), { replace: true }));
     this.strip = dropTarget(context, {
       onFound: (files, leftOut) => this.#compose(files, leftOut),
@@ -110,6 +110,13 @@ class VideosView {
   #made(job, name) {
     this.list.put(job);
     this.context.announce(`${name} is at the service; its job is queued.`);
+  }
+
+  /** @param {Job | null} job the one that changed; null for the list */
+  #changed(job) {
+    if (job === null) this.#show();
+    else this.#rows.get(job.id)?.update(job);
+    this.looker.again();
   }
 
   #show() {
