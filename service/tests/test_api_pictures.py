@@ -2,11 +2,14 @@
 
 import io
 import json
+import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,9 +22,10 @@ from models.plots.sheet_style import style_source
 from models.plots.svg import dark_style
 from models.tests.drawn_evidence import CLASSES, evidence_of, native_of
 from service.jobs.lifecycle import Plan
+from service.jobs.queue import TaskQueue
 from service.jobs.records import JobRecord, VideoRecord
-from service.jobs.store import new_id, transaction
-from service.storage import store_activations
+from service.jobs.store import create_engine_for, new_id, transaction
+from service.storage import LocalBlobStore, store_activations
 
 LEASE = 60.0
 SVG = "{http://www.w3.org/2000/svg}"
@@ -232,3 +236,32 @@ def test_the_document_tells_of_the_pictures(client):
         assert media_type in operation["responses"]["200"]["content"]
         names = {one["name"] for one in operation["parameters"]}
         assert {"width", "height", "theme", "label", "curves", "thumbnails"} <= names
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+def test_the_commands_of_the_documentation_work_as_written(live_server, settings, tmp_path):
+    drawn = evidence_of()
+    evidence = replace(drawn, activations=replace(drawn.activations, classes=("fall", "wave", "x")))
+    address = f"http://127.0.0.1:{live_server[1]}"
+    made = httpx2.post(f"{address}/v1/jobs", files={"video": ("cam.mp4", b"video")}).json()
+    job, items = made["id"], [{"video_id": made["video"]["id"]}]
+    batch = httpx2.post(f"{address}/v1/batches", json={"items": items}).json()
+    engine = create_engine_for(settings.resolved_database_url)
+    queue, blobs = TaskQueue(engine), LocalBlobStore(settings.data_dir)
+    task = queue.claim(owner="w", lease_seconds=LEASE)
+    queue.complete_plan(task.id, task.token, Plan(1, {}, {0}))
+    join = queue.claim(owner="w", lease_seconds=LEASE)
+    key = store_activations(blobs, job, write_evidence(evidence))
+    queue.complete_join(join.id, join.token, result=native_of(evidence), activations_key=key)
+    engine.dispose()
+    page = (Path(__file__).parents[2] / "docs" / "pictures.md").read_text()
+    blocks = [one for one in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if "curl" in one]
+    assert len(blocks) == 2
+    for block in blocks:
+        command = block.replace("http://127.0.0.1:8000", address).replace("curl", "curl -sS -f")
+        environment = {"PATH": "/usr/bin:/bin", "JOB": job, "BATCH": batch["id"]}
+        run = ["sh", "-ec", command]
+        subprocess.run(run, cwd=tmp_path, env=environment, check=True, timeout=60)
+    assert (tmp_path / "timeline.svg").read_text().startswith("<svg ")
+    assert Image.open(tmp_path / "timeline.png").width == 2400
+    assert (tmp_path / "sheet.html").read_text().startswith("<!doctype html>")
