@@ -141,7 +141,8 @@ class MqttConnection:
         """Say a last word and leave, so that the broker keeps the last will to itself."""
         with contextlib.suppress(OutsideAwayError):
             self.publish([last_word], STOP_SECONDS)
-            self._client.disconnect()
+        # Also where the confirmation is late: the word was sent before.
+        self._client.disconnect()
         self._client.loop_stop()
 
     def _lose(self) -> None:

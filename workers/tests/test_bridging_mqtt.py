@@ -37,7 +37,11 @@ from workers.bridging_wiring import build_bridges
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_SECONDS = 20
 QUICK = BridgeSettings(
-    look_seconds=0.02, keep_seconds=0.2, first_pause_seconds=0.05, max_pause_seconds=0.3
+    look_seconds=0.02,
+    keep_seconds=0.2,
+    first_pause_seconds=0.05,
+    max_pause_seconds=0.3,
+    stop_seconds=WAIT_SECONDS,
 )
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -199,7 +203,11 @@ def test_segments_are_events_of_frigates_form(core, bridge, start_broker, listen
     assert len({one["after"]["id"] for one in heard}) == 2
     state = until(lambda: listener.bodies("kinetag/dock/fall"), "the label's topic")
     assert state[-1]["score"] == 0.83
-    assert [one["label"] for one in listener.bodies("kinetag/dock/all")] == ["run", "fall"]
+    everything = "kinetag/dock/all"
+    until(
+        lambda: [one["label"] for one in listener.bodies(everything)] == ["run", "fall"],
+        "the camera's topic",
+    )
     # Whoever comes later sees the last of each, and that we are here.
     late = listen(broker, "kinetag/#")
     until(lambda: len(late.heard) == 4, "what is retained")
@@ -305,6 +313,7 @@ def test_killed_between_word_and_note_it_tells_again_under_the_same_ids(
     assert position(core) == 3
     bridge(broker)
     until(lambda: position(core) == 9, "the rest")
+    until(lambda: len(listener.bodies("kinetag/events")) == 16, "the rest's events")
     events = listener.bodies("kinetag/events")
     assert [one["after"]["job"] for one in events[::4]] == [ids[0], ids[1], ids[1], ids[2]]
     assert events[4:8] == events[8:12]
@@ -317,7 +326,7 @@ def test_it_says_goodbye_when_it_is_stopped(core, bridge, start_broker, listen):
     bridge(broker).stop()
     until(lambda: listener.texts("kinetag/available") == ["online", "stopped"], "a last word")
     with reading(core.engine) as session:
-        assert session.get(BridgeRecord, "mqtt").owner is None
+        assert session.get_one(BridgeRecord, "mqtt").owner is None
 
 
 def test_a_wrong_password_is_one_line_without_it(core, bridge, start_broker, tmp_path):
