@@ -24,7 +24,7 @@ from service.accounts.limits import Quotas
 from service.accounts.rates import RequestRates, UploadSlots
 from service.accounts.scopes import Scope, allows
 from service.accounts.secrets import parse_key
-from service.api.embeds import Shown, require_origin, ticket_of
+from service.api.embeds import Shown, require_no_stranger, require_origin, ticket_of
 from service.embedding.subjects import shows_job, shows_video
 from service.embedding.tokens import Grant, is_token
 from service.embedding.viewers import Viewer, Viewers
@@ -198,6 +198,7 @@ class Gate:
                 viewer.holder, text, viewer, self._counted(viewer.holder), time.monotonic()
             )
         text = self._key_text(request.headers)
+        require_no_stranger(request)
         holder = await self._holder(text)
         return Admission(holder, text, None, self._counted(holder), time.monotonic())
 

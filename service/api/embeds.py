@@ -88,6 +88,28 @@ def require_origin(headers: Headers, grant: Grant) -> None:
         raise OriginRefused(message)
 
 
+def let_viewers_alone_in(scope: Scope) -> None:
+    """Note that a request got past for its token or ticket, and goes on by that or not at all."""
+    scope.setdefault("state", {})["viewers_alone"] = True
+
+
+def require_no_stranger(request: Request) -> None:
+    """Make sure that a request that was admitted without a token or ticket did not need one.
+
+    A ticket opens nothing but bytes, so elsewhere it is not looked at; where no key is needed
+    either, its page would be anybody.
+
+    Raises:
+        OriginRefused: it did.
+    """
+    if getattr(request.state, "viewers_alone", False):
+        message = (
+            "A ticket opens the bytes of its video alone; send the embed token that it was made "
+            "with, as Authorization: Bearer."
+        )
+        raise OriginRefused(message)
+
+
 def ticket_of(request: Request) -> str | None:
     """Return the ticket in an address; None if there is none.
 

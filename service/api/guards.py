@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.access import Gate, who_asked
-from service.api.embeds import ForeignPages, origins_of, readable_by
+from service.api.embeds import ForeignPages, let_viewers_alone_in, origins_of, readable_by
 from service.api.problems import problem_response
 from service.errors import HostRefused, OriginRefused, ServiceError
 
@@ -77,6 +77,7 @@ class CallerGuard:
             if refusal is None and self._is_foreign(scope):
                 refusal = self._pages.preflight(scope) or await self._origin_refusal(scope)
                 if refusal is None:
+                    let_viewers_alone_in(scope)
                     send = readable_by(Headers(scope=scope)["origin"], send)
             if refusal is not None:
                 await refusal(scope, receive, send)

@@ -201,3 +201,20 @@ def test_a_key_goes_before_a_ticket(local):
     url = local.ticket()
     headers = {"Authorization": "Bearer kinetag_x"}
     assert local.client.get(url, headers=headers).status_code == 401
+
+
+def test_where_no_key_is_needed_a_ticket_lets_its_page_in_nowhere_else(local):
+    other = local.client.post("/v1/videos", files={"video": ("b.mp4", b"another")}).json()["id"]
+    ticket = local.ticket(local.token(), PAGE).partition("?ticket=")[2]
+    for method, path in (
+        ("GET", "/v1/jobs"),
+        ("GET", f"/v1/jobs/{local.job}"),
+        ("GET", "/v1/segments"),
+        ("GET", f"/v1/videos/{other}"),
+        ("POST", f"/v1/videos/{other}/ticket"),
+        ("POST", f"/v1/videos/{local.video}/ticket"),
+        ("GET", f"/v1/videos/{other}/content"),
+    ):
+        headers = {"Origin": PAGE, "Sec-Fetch-Site": "cross-site"}
+        answer = local.client.request(method, path, params={"ticket": ticket}, headers=headers)
+        assert answer.status_code == 403, (method, path, answer.text)
