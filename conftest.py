@@ -242,8 +242,8 @@ class Broker:
 def start_broker(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
     """Returns (*lines of configuration) -> a running MQTT broker."""
     found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-    if found is None:
-        _skip_or_fail("REQUIRE_MOSQUITTO", "there is no mosquitto program")
+    if found is None or shutil.which("mosquitto_sub") is None:
+        _skip_or_fail("REQUIRE_MOSQUITTO", "there is no mosquitto, or no mosquitto_sub")
         raise AssertionError
     started: list[Broker] = []
 
