@@ -294,6 +294,18 @@ def test_a_friend_inside_a_strangers_page_shows_nothing(page_of, house, site):
     assert not any(frame.url.startswith(f"{house.url}/embed") for frame in page.frames)
 
 
+def test_an_old_list_of_origins_shows_no_later_token(page_of, house, site):
+    """A page that was once named, and is no more, keeps the list: the token has to name it too."""
+    both = house.mint(origins=[site.friend, site.stranger])["url"].partition("#")[0]
+    token = house.mint()["token"]
+    site.page("/once", f'<script>{TOLD}</script><iframe src="{house.url}{both}#{token}"></iframe>')
+    page = page_of(f"{site.stranger}/once")
+    name, text = state(framed(page, house))
+    assert (name, "dock" in text) == ("expired", False)
+    assert page.evaluate("told.length") == 0
+    assert not any("/v1/" in url for _, url in page.watch.requests)
+
+
 def test_the_element_shows_and_plays_on_a_page_of_another_origin(page_of, house, site, screen):
     made = house.mint()
     page = page_of(site.page("/element", f"<script>{TOLD}</script>{made['element']}"))
@@ -456,6 +468,32 @@ def test_what_is_stored_is_never_markup(page_of, house, site):
         page = page_of(site.page("/evil-element", f"<script>{TOLD}</script>{made['element']}"))
         ready(page)
         assert page.evaluate("globalThis.pwned") is None
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1100, "light")])
+def test_a_frame_fits_a_phone_and_a_desk(page_of, house, site, screen, width, scheme):
+    body = f"<h1>The dock</h1>{house.frame(house.mint())}"
+    looks = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+    page = page_of(site.page("/fitting", body), **looks)
+    frame = framed(page, house)
+    ready(frame)
+    until(frame, SEEN)
+    screen(page, f"embed-frame-{width}-{scheme}")
+    assert frame.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+
+
+def test_a_frame_is_accessible(page_of, house, axe):
+    """The frame by itself, as assistive technology sees it, with its timeline and without."""
+    page = page_of(house.url + house.mint()["url"])
+    ready(page)
+    found = [axe(page)]
+    page = page_of(house.url + house.mint()["url"].partition("#")[0])
+    assert state(page)[0] == "expired"
+    found.append(axe(page))
+    # The element is looked at, in all its states, in a module of its own.
+    inside = "kinetag-timeline,"
+    for one in (one for violations in found for one in violations):
+        assert all(where.startswith(inside) for where in one["where"]), one
 
 
 def test_a_frame_can_be_dressed_by_its_address(page_of, house, site):

@@ -8,7 +8,7 @@
 import "../timeline/kinetag-timeline.js";
 
 import { applyAppearance } from "./appearance.js";
-import { Host } from "./host.js";
+import { Host, originsAround } from "./host.js";
 import { readSigned } from "./signed.js";
 import { FrameTokens } from "./tokens.js";
 
@@ -36,7 +36,9 @@ class Frame {
       },
     });
     const framed = readSigned(query.get("frame") ?? "")?.origins ?? [];
-    // The list in the address says who may be around; a token may name fewer.
+    // The list in the address says who may be around; a token may name fewer, and then shows nothing
+    // to the others.
+    this.around = originsAround(framed);
     const named = readSigned(fragment)?.origins ?? framed;
     this.host = new Host(
       framed.filter((origin) => named.includes(origin)),
@@ -76,14 +78,13 @@ class Frame {
   }
 
   /**
-   * Whether a token is of what this frame shows, for the page around it.
+   * Whether a token is of what this frame shows, for all pages around it.
    * @param {string} token
    */
   #fits(token) {
     const signed = readSigned(token);
     if (signed === null || !token.startsWith("kte_")) return false;
-    const around = this.host.origin;
-    if (around !== null && !signed.origins.includes(around)) return false;
+    if (!this.around.every((origin) => signed.origins.includes(origin))) return false;
     return this.camera === null ? signed.job === this.job : signed.camera === this.camera;
   }
 

@@ -23,7 +23,8 @@ export class Host {
 
   /** Whether there is a page around this one that may be spoken with. */
   get present() {
-    return window.parent !== window && (this.origin !== null || this.origins.length > 0);
+    const mayBe = location.ancestorOrigins === undefined && this.origins.length > 0;
+    return window.parent !== window && (this.origin !== null || mayBe);
   }
 
   /**
@@ -47,6 +48,16 @@ export class Host {
     this.origin = origin;
     this.onMessage(data);
   }
+}
+
+/**
+ * The origins of all pages around this one.
+ * @param {readonly string[]} allowed what they can be at most, for browsers that do not say it
+ * @returns {readonly string[]}
+ */
+export function originsAround(allowed) {
+  if (window.parent === window) return [];
+  return location.ancestorOrigins ? [...location.ancestorOrigins] : allowed;
 }
 
 /**

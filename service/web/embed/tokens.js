@@ -5,7 +5,6 @@
  * the service takes the token.
  */
 
-import { ApiError } from "../timeline/api.js";
 import { readSigned } from "./signed.js";
 
 /** A token is renewed when this share of its life is left. */
@@ -13,10 +12,16 @@ const MARGIN_SHARE = 0.2;
 const LEAST_PAUSE_MS = 20_000;
 /** For the page around the frame to answer. */
 const PATIENCE_MS = 5_000;
-const UNAUTHORIZED = 401;
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** @typedef {"missing" | "expiring" | "refused"} Reason */
+
+/** Told like a refusal of the service, because it amounts to one. */
+export class TokenMissing extends Error {
+  status = 401;
+  code = "token_missing";
+  detail = "The page around this frame gave no token for it.";
+}
 
 export class FrameTokens {
   /**
@@ -51,7 +56,7 @@ export class FrameTokens {
    * The token to ask with, as the element wants it.
    * @param {string} [refused] one that the service does not take any more
    * @returns {Promise<string>}
-   * @throws {ApiError} there is none: without one nothing is asked, also where no key is needed
+   * @throws {TokenMissing} there is none: without one nothing is asked, also where no key is needed
    */
   async get(refused) {
     if (this.token !== null && this.token !== refused) return this.token;
@@ -59,11 +64,7 @@ export class FrameTokens {
       await this.#another();
     }
     if (this.token !== null) return this.token;
-    throw new ApiError({
-      status: UNAUTHORIZED,
-      code: "token_missing",
-      detail: "The page around this frame gave no token for it.",
-    });
+    throw new TokenMissing();
   }
 
   /** @returns {Promise<void>} resolves when another token is there, or patience is over */
