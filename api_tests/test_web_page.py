@@ -398,6 +398,24 @@ def test_addresses_lead_back_and_forth(archive_service, page_of, axe, screen):
     page.get_by_role("heading", name="Search", exact=True).wait_for()
 
 
+def test_a_list_that_is_left_while_it_loads_stops(archive_service, page_of):
+    page = page_of(allowed_errors=CUT_LINE)
+    held = []
+    page.route("**/v1/jobs/*/result", held.append)
+    page.goto(archive_service.url)
+    eventually(page, "document.querySelector('.pill.succeeded') !== null")
+    for _ in range(100):
+        if held:
+            break
+        page.wait_for_timeout(50)
+    assert held
+    page.goto(f"{archive_service.url}/#/nowhere")
+    page.get_by_role("heading", name="There is nothing at this address").wait_for()
+    num_asked = len(page.watch.requests)
+    page.wait_for_timeout(200)
+    assert len(page.watch.requests) == num_asked
+
+
 def test_other_pages_are_shown_how_to_embed(archive_service, page_of, axe, screen):
     page = page_of(f"{archive_service.url}/#/jobs/{archive_service.jobs[0]}")
     page.get_by_role("button", name="Embed").click()

@@ -57,6 +57,8 @@ export function mountLogin(root, { session, revoked, onEntered }) {
       "div",
       { class: "field" },
       el("label", { for: "login-key" }, "API key"),
+      // Password managers keep a key under a name.
+      el("input", { type: "text", autocomplete: "username", value: "Kinetag", hidden: true }),
       field,
       el("p", { class: "hint", id: "login-hint" }, "It is kept in this tab only, until you close it or log out. An operator makes keys with ", el("code", {}, "kinetag keys create"), "."),
     ),

@@ -75,6 +75,8 @@ export class Looker {
   }
 
   #pump() {
+    // Every request of a view that was left ends at once, and would be made again at once.
+    if (this.context.signal.aborted) return;
     for (const element of this.#near) {
       if (this.#busy.size >= AT_ONCE) return;
       const row = this.#rows.get(element);
