@@ -73,10 +73,8 @@ class Side:
 def prepared(name: str, folder: Path, rows: int) -> Iterator[Side]:
     """Make one kind of database with all its segments, and the service on it."""
     with ExitStack() as stack:
-        changes = {}
-        if name == "postgresql":
-            changes["database_url"] = stack.enter_context(private_postgres())
-        settings = Settings(data_dir=folder / name, require_keys=False, **changes)
+        url = stack.enter_context(private_postgres()) if name == "postgresql" else None
+        settings = Settings(data_dir=folder / name, require_keys=False, database_url=url)
         settings.data_dir.mkdir(parents=True)
         engine = create_engine_for(settings.resolved_database_url)
         migrate(engine)

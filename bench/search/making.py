@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from service.jobs.records import JobRecord, ResultRecord, TenantRecord, VideoRecord
 from service.jobs.states import JobStatus
 from service.jobs.store import new_id, transaction
-from service.search.indexing import index_result
+from service.search.indexing import index_result, sum_up_counts
 
 NUM_CAMERAS = 50
 NUM_LABELS = 40
@@ -76,6 +76,8 @@ def make_segments(engine: Engine, num_segments: int, seed: int = 7) -> None:
                 day = DAYS * index / num_jobs + random.normal(0, DISORDER_DAYS)
                 made = drawn_job(world, random, day)
                 add_job(session, made, drawn_result(world, random, made, int(counts[index])))
+        # As the sweeper does every minute.
+        sum_up_counts(engine)
 
 
 def add_job(session: Session, job: JobRecord, result: ResultRecord, *, index: bool = True) -> None:

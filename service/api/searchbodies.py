@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from service.api.jobbodies import Word
 from service.api.schemas import Body
@@ -11,7 +11,16 @@ from service.api.segmentbodies import SegmentWish
 from service.api.webhook_bodies import ABOUT_SECRET, Secret, Url
 from service.search.records import SearchRecord
 
-Name = Annotated[Word, StringConstraints(strip_whitespace=True, min_length=1)]
+
+def _named(text: str) -> str:
+    name = text.strip()
+    if not name:
+        message = "is blank"
+        raise ValueError(message)
+    return name
+
+
+Name = Annotated[Word, AfterValidator(_named)]
 
 
 class SearchWish(BaseModel):

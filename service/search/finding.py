@@ -22,6 +22,7 @@ from service.errors import InvalidRequest
 from service.jobs.commands import JobCore
 from service.jobs.records import JobRecord, VideoRecord
 from service.jobs.store import reading
+from service.jobs.tenancy import ALL_TENANTS, bound_tenant
 from service.search.filters import SegmentFilter, moment_of
 from service.search.paths import Order, Path, Place, Wanted
 from service.search.records import (
@@ -227,20 +228,19 @@ def find_places(session: Session, wanted: Wanted, count: int, behind: Place | No
     places: list[Place] = []
     place, walked = behind, 0
     for limit in LIMITS:
-        step = limit - walked
+        # Mostly a short walk is all there is to it: nothing else is looked at before.
+        shortest = _shortest(session, others, limit) if walked else None
         rest = count + 1 - len(places)
-        places += _places(session, walk.walked(wanted, step, place, rest))
+        if shortest is not None:
+            places += _places(session, shortest.gathered(wanted, WHOLE, place, rest))
+            return _cut(places, count)
+        places += _places(session, walk.walked(wanted, limit - walked, place, rest))
         if len(places) > count:
             return _cut(places, count)
-        ends = _places(session, walk.end(step, place))
+        ends = _places(session, walk.end(limit - walked, place))
         if not ends:
             return Found(places, None)
         place, walked = ends[0], limit
-        shortest = _shortest(session, others, limit)
-        if shortest is not None:
-            rest = count + 1 - len(places)
-            places += _places(session, shortest.gathered(wanted, WHOLE, place, rest))
-            return _cut(places, count)
     return Found(places, place)
 
 
@@ -248,16 +248,22 @@ def look_up(session: Session, wanted: SegmentFilter, places: Sequence[Place]) ->
     """Return the segments at these places, without those of jobs that are deleted by now."""
     if not places:
         return []
+    # By their keys alone: SQLite, which keeps no figures of its tables, would rather look through
+    # all that the tenant has. So whose they are is compared here.
     rows = session.execute(
         select(SegmentRecord, JobRecord, VideoRecord)
         .join(JobRecord, JobRecord.id == SegmentRecord.job_id)
         .join(VideoRecord, VideoRecord.id == JobRecord.video_id)
-        .where(
-            SegmentRecord.id.in_([place.row_id for place in places]),
-            JobRecord.delete_requested.is_(False),
-        )
+        .where(SegmentRecord.id.in_([place.row_id for place in places]))
+        .execution_options(**ALL_TENANTS)
     ).all()
-    by_id = {row.id: FoundSegment(row, job, video) for row, job, video in rows}
+    bind = session.bind
+    tenant_id = bound_tenant(bind) if isinstance(bind, Engine) else None
+    by_id = {
+        row.id: FoundSegment(row, job, video)
+        for row, job, video in rows
+        if tenant_id in {None, row.tenant_id} and not job.delete_requested
+    }
     ordered = (by_id[place.row_id] for place in places if place.row_id in by_id)
     # Keys stand for words, and two words may share one.
     return [one for one in ordered if _has_words(one, wanted)]
@@ -307,7 +313,8 @@ def _question(session: Session, wanted: SegmentFilter, order: Order) -> Wanted:
         of_video = select(JobRecord.id).where(JobRecord.video_id == wanted.video)
         if wanted.job is not None:
             of_video = of_video.where(JobRecord.id == wanted.job)
-        jobs = list(session.execute(of_video).scalars())
+        # Another tenant's jobs are no harm: of their segments nothing is found.
+        jobs = list(session.execute(of_video.execution_options(**ALL_TENANTS)).scalars())
     return Wanted.of(wanted, order, jobs)
 
 

@@ -97,7 +97,6 @@ def segment_rows(job: JobRecord, document: Mapping[str, Any]) -> list[dict[str, 
     """Return the rows of the segments that a job's user is shown, in the result's order."""
     wanted = LocalizeOverrides.from_json(job.options)
     shown = [one for one in document["segments"] if wanted.keeps(one["label"], one["score"])]
-    origin_ms = _origin_ms(job)
     common = {
         "tenant_id": job.tenant_id,
         "job_id": job.id,
@@ -121,7 +120,7 @@ def segment_rows(job: JobRecord, document: Mapping[str, Any]) -> list[dict[str, 
                 "raw_score": segment["raw_score"],
                 "start_ms": start_ms,
                 "duration_ms": max(0, end_ms - start_ms),
-                "moment_ms": origin_ms + start_ms,
+                "moment_ms": _moment_ms(job, start_ms),
             }
         )
     return rows
@@ -156,7 +155,12 @@ def index_earlier_results(engine: Engine) -> int:
 def sum_up_counts(engine: Engine) -> int:
     """Replace many counts by their sums; returns how many there were; for the sweeper."""
     counted = (SegmentCountRecord.tenant_id, SegmentCountRecord.kind, SegmentCountRecord.value)
-    sums_of = select(func.count().label("rows")).group_by(*counted).subquery()
+    sums_of = (
+        select(func.count().label("rows"))
+        .select_from(SegmentCountRecord)
+        .group_by(*counted)
+        .subquery()
+    )
     with reading(engine) as session:
         num_rows, num_sums = session.execute(
             select(func.sum(sums_of.c.rows), func.count()).select_from(sums_of)
@@ -236,10 +240,10 @@ def _taken(
     return rows
 
 
-def _origin_ms(job: JobRecord) -> int:
-    if job.recorded_at is not None:
-        return milliseconds(job.recorded_at)
-    return milliseconds(job.created_at) - UNDATED_MS
+def _moment_ms(job: JobRecord, start_ms: int) -> int:
+    if job.recorded_at is None:
+        return milliseconds(job.created_at) - UNDATED_MS
+    return milliseconds(job.recorded_at) + start_ms
 
 
 def _storable(label: str) -> str:

@@ -36,7 +36,7 @@ SCORE_UNITS = 1_000_000
 """Scores are stored in millionths: results state six digits."""
 
 UNDATED_MS = 10**14
-"""By so much the place of a segment without a wall-clock time lies behind its job's making: three
+"""So long before its job was made is the place of a segment without a wall-clock time: three
 thousand years, behind every moment that can be given."""
 
 FIRST_DATED_MS = -(10**13)
@@ -82,14 +82,14 @@ class SegmentRecord(TenantOwned, Record):
         score: public score in millionths.
         start_ms: from the first frame.
         moment_ms: place in the order of time: milliseconds since 1970 of its start; where nobody
-            knows when the video was recorded, `UNDATED_MS` before its job's making plus its start.
+            knows when the video was recorded, `UNDATED_MS` before its job was made.
     """
 
     __tablename__ = "segments"
     __table_args__ = (
         CheckConstraint(f"score >= 0 AND score <= {SCORE_UNITS}", name="score"),
         CheckConstraint("start_ms >= 0 AND duration_ms >= 0 AND position >= 0", name="times"),
-        Index("ix_segments_job_id_moment_ms_id", "job_id", "moment_ms", "id"),
+        Index("ix_segments_job_time", "job_id", "tenant_id", "moment_ms", "id"),
         _covering("ix_segments_time", "moment_ms"),
         _covering("ix_segments_label_time", "label_key", "moment_ms"),
         _covering("ix_segments_camera_time", "camera_key", "moment_ms"),

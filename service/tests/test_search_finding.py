@@ -110,9 +110,9 @@ def plainly(rows, wanted, order):
     def place(row, job):
         if order is Order.SCORE:
             return (row.score, row.id)
-        origin = job.recorded_at or job.created_at
-        moment = origin + timedelta(milliseconds=row.start_ms)
-        return (job.recorded_at is not None, moment, row.id)
+        if job.recorded_at is None:
+            return (False, job.created_at, row.id)
+        return (True, job.recorded_at + timedelta(milliseconds=row.start_ms), row.id)
 
     found = [(place(row, job), row.id) for row, job in rows if fits(row, job)]
     return [row_id for _, row_id in sorted(found, reverse=True)]
@@ -141,7 +141,9 @@ def words(values):
 
 
 moments = st.integers(-2, 60).map(lambda hours: BEGIN + timedelta(hours=hours))
-scores = st.sampled_from([0.0, 0.25, 0.5, 0.83, 0.9, 0.99, 1.0]) | st.floats(0, 1)
+scores = st.sampled_from([0.0, 0.25, 0.5, 0.83, 0.9, 0.99, 1.0]) | st.floats(0, 1).map(
+    lambda score: round(score, 4)
+)
 durations = st.sampled_from([0.0, 0.5, 1.0, 2.0, 7.25, 7.3, 30.0, 99.0])
 filters = st.builds(
     SegmentFilter,

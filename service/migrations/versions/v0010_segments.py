@@ -80,7 +80,7 @@ def _create_segments() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name="pk_segments"),
     )
-    op.create_index("ix_segments_job_id_moment_ms_id", "segments", ["job_id", "moment_ms", "id"])
+    op.create_index("ix_segments_job_time", "segments", ["job_id", "tenant_id", "moment_ms", "id"])
     for name, leading in COVERING_INDEXES.items():
         columns = ["tenant_id", *leading, "id"]
         op.create_index(name, "segments", columns + [one for one in COVERED if one not in columns])
