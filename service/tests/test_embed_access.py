@@ -15,6 +15,7 @@ from service.api.embeds import REQUEST_HEADERS
 from service.embedding.subjects import Subject
 from service.embedding.tokens import Grant, expiry, sign_token
 from service.jobs.lifecycle import Plan
+from service.jobs.queue import TaskQueue
 from service.jobs.store import reading
 from service.main import ROUTES, create_app
 
@@ -66,13 +67,11 @@ SECURED = [
 class House:
     """A service that needs keys, with jobs of two cameras and of another tenant."""
 
-    def __init__(self, client, native):
-        self.client, self.core, self.queue, self.native = (
-            client,
-            client.core,
-            client.queue,
-            native,
-        )
+    def __init__(self, client, app, native):
+        self.client, self.native = client, native
+        self.gate = app.state.gate
+        self.core = app.state.context.core
+        self.queue = TaskQueue(self.core.engine)
         self.key_id, self.key = self.make_key()
         self.job, self.video = self.finished(camera="dock")
         self.other_job, self.other_video = self.finished(camera="yard", content=b"another video")
@@ -134,12 +133,7 @@ class House:
 def house(settings, native):
     app = create_app(settings.model_copy(update={"require_keys": True}))
     with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
-        from service.jobs.queue import TaskQueue
-
-        client.core = app.state.context.core
-        client.queue = TaskQueue(client.core.engine)
-        client.gate = app.state.gate
-        yield House(client, native)
+        yield House(client, app, native)
 
 
 def filled(path, ids):
@@ -269,7 +263,7 @@ def test_our_own_page_may_use_it(house):
 
 def test_a_tenants_token_is_worth_nothing_with_another_tenants_things(house):
     key_id, _ = house.make_key("strangers")
-    viewers = house.client.gate.viewers
+    viewers = house.gate.viewers
     with reading(house.core.engine) as session:
         ends = expiry(house.core.clock.now(session), 60)
     owner = ensure_tenant(house.core, "strangers").id

@@ -29,7 +29,7 @@ def ancestors(answer):
     assert "unsafe" not in policy
     assert policy.startswith("default-src 'none'; script-src 'self';")
     assert "require-trusted-types-for 'script'" in policy
-    return re.search(r"frame-ancestors ([^;]*)", policy)[1]
+    return policy.partition("frame-ancestors ")[2].partition(";")[0]
 
 
 def test_a_frame_names_its_origins_and_nothing_contradicts_it(client, made):

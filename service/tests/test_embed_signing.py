@@ -37,7 +37,7 @@ class _Fixed(Signer):
     """A signer that needs no database, for many examples."""
 
     def __init__(self):
-        super().__init__(None)
+        super().__init__(None)  # type: ignore[arg-type]  # it is not asked
 
     def _secret(self):
         return b"k" * 32

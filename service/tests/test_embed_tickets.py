@@ -1,5 +1,7 @@
 """Tickets: one video's bytes for players that can send no header, and nothing else."""
 
+from typing import Any
+
 import pytest
 from sqlalchemy import update
 from starlette.testclient import TestClient
@@ -17,8 +19,8 @@ BYTES = bytes(range(256)) * 40
 class Player:
     """A service with one video and a job about it."""
 
-    def __init__(self, client, upload):
-        self.client = client
+    def __init__(self, client, upload, core):
+        self.client, self.core = client, core
         made = client.post("/v1/jobs", **upload)
         assert made.status_code == 202, made.text
         self.job, self.video = made.json()["id"], made.json()["video"]["id"]
@@ -39,14 +41,16 @@ class Player:
 def served(settings, upload, **changes):
     app = create_app(settings.model_copy(update=changes))
     with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
-        client.core = app.state.context.core
-        yield Player(client, upload)
+        yield Player(client, upload, app.state.context.core)
 
 
 @pytest.fixture(params=["stored", "path", "s3"])
 def player(request, settings, tmp_path):
-    upload = {"files": {"video": ("cam.mp4", BYTES)}, "data": {"camera": "dock"}}
-    changes = {}
+    upload: dict[str, Any] = {
+        "files": {"video": ("cam.mp4", BYTES)},
+        "data": {"camera": "dock"},
+    }
+    changes: dict[str, Any] = {}
     if request.param == "path":
         folder = tmp_path / "archive"
         folder.mkdir()
@@ -192,7 +196,7 @@ def test_a_deleted_videos_ticket_opens_nothing(local):
 def test_a_video_that_is_not_there_has_no_ticket(local):
     missing = "vid_" + "0" * 26
     assert local.client.post(f"/v1/videos/{missing}/ticket").status_code == 404
-    with transaction(local.client.core.engine) as session:
+    with transaction(local.core.engine) as session:
         session.execute(update(VideoRecord).values(kept=False))
     assert local.client.post(f"/v1/videos/{local.video}/ticket").status_code == 201
 
