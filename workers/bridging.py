@@ -184,7 +184,6 @@ class BridgeService:
         tenant_id = self._tenant_id()
         self._outlet.open(held.memory, self._remember, tenant_id)
         _log.info("bridge_open", bridge=self._outlet.name, position=held.position)
-        self._trouble, self._pause_seconds = "", self._settings.first_pause_seconds
         self._position, self._kept_at = held.position, time.monotonic()
         tail = EventTail(self._core, after=held.position)
         while not self._stopping.is_set():
@@ -256,6 +255,8 @@ class BridgeService:
         self._cursor.keep(position)
         self._position = position if position is not None else self._position
         self._kept_at = time.monotonic()
+        # Only now: who lets us in and then takes nothing is asked less and less often, too.
+        self._trouble, self._pause_seconds = "", self._settings.first_pause_seconds
 
 
 def trusting(ca_file: Path | None) -> ssl.SSLContext:

@@ -18,6 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import delete
 
 from service.bridges.records import BridgeRecord
+from service.bridges.segments import BridgeFilter
 from service.jobs.commands import JobCore
 from service.jobs.records import (
     DEFAULT_TENANT,
@@ -460,3 +461,39 @@ def test_two_sweepers_share_no_bridge(core, bridge, start_broker, tmp_path):
         until(lambda: [one for one in logs if one["event"] == "bridge_waits"], "a refusal")
     other.stop()
     assert "Another sweeper" in next(one["error"] for one in logs if one["event"] == "bridge_waits")
+
+
+def test_who_opens_and_takes_nothing_is_asked_less_and_less_often(core):
+    class Refusing:
+        name = "mqtt"
+
+        def __init__(self):
+            self.told = 0
+
+        def open(self, memory, remember, tenant_id):
+            pass
+
+        def expect(self, camera):
+            pass
+
+        def idle(self):
+            pass
+
+        def tell(self, segments):
+            self.told += 1
+            message = "It answered 500."
+            raise OutsideAwayError(message)
+
+        def close(self, *, stopping):
+            pass
+
+    outlet = Refusing()
+    service = BridgeService(core, outlet, BridgeFilter("default"), "here", QUICK)
+    with structlog.testing.capture_logs() as logs:
+        service.start()
+        until(lambda: position(core) is not None, "the first look")
+        finish_job(core, segment("dive", 1.0))
+        until(lambda: service._pause_seconds == QUICK.max_pause_seconds, "the back-off")
+        until(lambda: outlet.told > 4, "another attempt")
+        service.stop()
+    assert sum(line["event"] == "bridge_waits" for line in logs) == 1
