@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.config import Alignment
 from models.evidence import make_segments
 from models.localize import segments
 from models.localize.oic import running_sums
@@ -79,7 +80,7 @@ class PlainUpsampler:
 @pytest.mark.parametrize("seed", range(4))
 def test_segments_are_the_same(monkeypatch, kinds, seed):
     drawn = evidence_of(seed, num_snippets=150, **kinds)
-    align = "start" if seed % 2 else "center"
+    align: Alignment = "start" if seed % 2 else "center"
     proposals = replace(drawn.proposals, align=align, attention_thresholds=(0.4, 0.2))
     evidence = replace(drawn, proposals=proposals)
     overrides = LocalizeOverrides(thresholds=(0.5, 0.2, 0.7, 0.2), class_threshold=0.1)

@@ -263,5 +263,6 @@ def test_the_commands_of_the_documentation_work_as_written(live_server, settings
         run = ["sh", "-ec", command]
         subprocess.run(run, cwd=tmp_path, env=environment, check=True, timeout=60)
     assert (tmp_path / "timeline.svg").read_text().startswith("<svg ")
-    assert Image.open(tmp_path / "timeline.png").width == 2400
+    picture = Image.open(io.BytesIO((tmp_path / "timeline.png").read_bytes()))
+    assert picture.width == 2400
     assert (tmp_path / "sheet.html").read_text().startswith("<!doctype html>")
