@@ -401,7 +401,11 @@ def test_addresses_lead_back_and_forth(archive_service, page_of, axe, screen):
 def test_a_list_that_is_left_while_it_loads_stops(archive_service, page_of):
     page = page_of(allowed_errors=CUT_LINE)
     held = []
-    page.route("**/v1/jobs/*/result", held.append)
+
+    def hold(route):
+        held.append(route)
+
+    page.route("**/v1/jobs/*/result", hold)
     page.goto(archive_service.url)
     eventually(page, "document.querySelector('.pill.succeeded') !== null")
     for _ in range(100):

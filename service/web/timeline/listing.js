@@ -122,7 +122,8 @@ export class Listing {
       "aria-selected": String(place === this.selected),
       "aria-posinset": at + 1,
       "aria-setsize": this.order.length,
-      "aria-label": `${label}, at ${spoken(start)}, ${length(end - start)} long, score ${score.toFixed(2)}`,
+      // Beside the row's own text, which has to stay part of its name.
+      "aria-description": `at ${spoken(start)}, ${length(end - start)} long, score ${score.toFixed(2)}`,
     });
     const [swatch, name, moment, far, figure] = row.children;
     const lane = this.tracks.lanes.get(label);
