@@ -36,6 +36,8 @@ from service.settings import Settings
 __all__ = ["Scope"]
 
 ID_BODY = "_[0-9A-HJKMNP-TV-Z]{26}"
+DRAWN_AT_ONCE = 2
+"""Pictures of pixels by one process: each may take 200 MB while it is drawn."""
 JOB_ID = re.compile("job" + ID_BODY)
 
 
@@ -66,6 +68,7 @@ class ApiContext:
         core: in a request, bound to the caller's tenant.
         stopping: set when the process is to end, so that waiting requests are answered.
         evidence: used last by this process.
+        drawing: to be held while a picture of pixels is drawn.
     """
 
     settings: Settings
@@ -73,6 +76,9 @@ class ApiContext:
     stopping: threading.Event = field(default_factory=threading.Event)
     caller: Caller = ANYBODY
     evidence: EvidenceCache = field(default_factory=EvidenceCache)
+    drawing: threading.BoundedSemaphore = field(
+        default_factory=lambda: threading.BoundedSemaphore(DRAWN_AT_ONCE)
+    )
 
     @property
     def seen_through(self) -> Subject | None:

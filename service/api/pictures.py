@@ -1,6 +1,8 @@
 """A job's timeline as a picture, from what the job left: result, evidence, thumbnails."""
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,19 +18,41 @@ from models.plots.sheet_style import style_source
 from models.plots.svg import SvgTheme, dark_style, render_svg
 from service.api.deps import ApiContext
 from service.api.rendering import file_response, finished_native
-from service.errors import InvalidOption, ResultNotFound
+from service.errors import InvalidOption, RateLimited, ResultNotFound
 from service.jobs.commands import JobView, get_result
 from service.jobs.records import VideoRecord
 from service.jobs.resegmenting import StoredActivations, stored_activations
 
 SVG_TYPE, PNG_TYPE = "image/svg+xml", "image/png"
-
+WAIT_SECONDS = 5.0
+"""For others' pictures to be finished; longer, and waiting threads would be missing elsewhere."""
 
 # Opened by itself, a picture runs nothing and loads nothing: it is a document of no origin.
 SVG_POLICY = (
     f"sandbox; default-src 'none'; style-src {style_source(dark_style())}; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+
+@contextmanager
+def drawing_turn(
+    drawing: threading.BoundedSemaphore, wait_seconds: float = WAIT_SECONDS
+) -> Iterator[None]:
+    """Hold one of the turns to draw a picture of pixels.
+
+    Raises:
+        RateLimited: all were taken for too long.
+    """
+    if not drawing.acquire(timeout=wait_seconds):
+        error = RateLimited(
+            "Other pictures are being drawn; come back in a few seconds, or fetch the SVG."
+        )
+        error.headers = {"Retry-After": str(round(wait_seconds))}
+        raise error
+    try:
+        yield
+    finally:
+        drawing.release()
 
 
 @dataclass(frozen=True, slots=True)

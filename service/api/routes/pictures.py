@@ -19,6 +19,7 @@ from service.api.pictures import (
     PNG_TYPE,
     SVG_TYPE,
     PngLooks,
+    drawing_turn,
     job_scene,
     png_response,
     svg_response,
@@ -103,4 +104,5 @@ def get_timeline_png(  # noqa: PLR0913 - a request's parameters are its own
         context, job_id, choice.labels, curves=choice.curves, thumbnails=thumbnails
     )
     looks = PngLooks("dark" if theme == "dark" else "light", scale)
-    return png_response(view, scene, choice, looks, if_none_match)
+    with drawing_turn(context.drawing):
+        return png_response(view, scene, choice, looks, if_none_match)
