@@ -302,7 +302,7 @@ def test_a_key_stands_for_a_word():
     assert word_key(None) is None
     keys = {word_key(word) for word in ("fall", "Fall", "", "\ud800", "sturz " * 50)}
     assert len(keys) == 5
-    assert all(0 <= key < 2**31 for key in keys)
+    assert all(key is not None and 0 <= key < 2**31 for key in keys)
 
 
 PLANS = {

@@ -160,7 +160,7 @@ def test_labels_that_no_database_takes_are_found_all_the_same(core, add_job, run
     ]
     job_id = add_job()
     with transaction(core.engine) as session:
-        job = session.get(JobRecord, job_id)
+        job = session.get_one(JobRecord, job_id)
         result = ResultRecord(job_id=job_id, document={"segments": segments}, token=1)
         assert indexing.index_result(session, job, result) == 3
     assert {one.row.label for one in found(core)} == {"a\N{REPLACEMENT CHARACTER}b", "?", "ü" * 900}

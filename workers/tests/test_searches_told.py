@@ -23,8 +23,19 @@ ANY_ADDRESS = OutboundPolicy(allow_private=True)
 SECONDS = 20.0
 
 
+class SinkServer(ThreadingHTTPServer):
+    """Keeps every message."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Sink)
+        self.received = []
+        self.came = threading.Semaphore(0)
+
+
 class Sink(BaseHTTPRequestHandler):
     """Takes every message."""
+
+    server: SinkServer
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -39,8 +50,7 @@ class Sink(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def sink():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Sink)
-    server.received, server.came = [], threading.Semaphore(0)
+    server = SinkServer()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
