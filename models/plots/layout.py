@@ -10,11 +10,12 @@ from typing import Final
 import numpy as np
 
 from models.errors import ContractViolation
-from models.plots.lanes import MAX_LANES, Bar, Lane, LaneChoice, bars, choose_lanes, thinned
+from models.plots.lanes import MAX_LANES, Bar, Lane, bars, choose_lanes, thinned
 from models.plots.lettering import clean, fit, text_width, wrapped
 from models.plots.primitives import Area, Box, Curve, Drawing, Item, Line, Strip, Tile, Words
-from models.plots.ruler import clock, length, ticks
+from models.plots.ruler import length, ticks
 from models.plots.scene import Scene
+from models.plots.wording import described, hint, left_out_notes, subtitle, summary
 
 MIN_WIDTH_PX, MAX_WIDTH_PX = 320, 4096
 MIN_HEIGHT_PX, MAX_HEIGHT_PX = 160, 4096
@@ -40,7 +41,6 @@ MAX_GUTTER_SHARE = 0.24
 EMPTY_PX = 64.0
 MAX_POINTS = 2000
 SCORE_SPACE_PX = 34.0
-MAX_NAMED = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class _Layout:
         self.with_curves = choice.curves and scene.curves is not None
         lanes = choose_lanes(scene, choice.labels, self._max_lanes())
         self.lanes = lanes.lanes
-        self.notes = (*_left_out_notes(lanes), *scene.notes)
+        self.notes = (*left_out_notes(lanes), *scene.notes)
         gutter = self._gutter() if self.roomy else 0.0
         width = self.page_width - 2 * self.margin - gutter
         self.axis = TimeAxis(self.margin + gutter, width, scene.duration_seconds)
@@ -137,7 +137,7 @@ class _Layout:
             self.choice.width_px,
             height_px,
             f"Timeline of {self.scene.name}",
-            _described(self.scene),
+            described(self.scene),
             (page, *self.back, *self.items),
             self.zoom,
         )
@@ -163,7 +163,7 @@ class _Layout:
         title = fit(scene.name, width - legend, TITLE_PX, bold=True)
         self.items.append(Words(left, y, title, TITLE_PX, "text", bold=True))
         y += 22.0
-        for line in wrapped(_subtitle(scene), width, PLAIN_PX, 2):
+        for line in wrapped(subtitle(scene), width, PLAIN_PX, 2):
             self.items.append(Words(left, y, line, PLAIN_PX, "quiet"))
             y += NOTE_LINE_PX
         return y + 4.0
@@ -276,18 +276,16 @@ class _Layout:
         )
         self.items.append(Words(self.margin + 12.0, baseline, label, size, "text"))
         if tall:
-            summary = fit(_summary(lane), room - 12.0, SMALL_PX)
-            self.items.append(
-                Words(self.margin + 12.0, baseline + 16.0, summary, SMALL_PX, "quiet")
-            )
+            counts = fit(summary(lane), room - 12.0, SMALL_PX)
+            self.items.append(Words(self.margin + 12.0, baseline + 16.0, counts, SMALL_PX, "quiet"))
 
     def _label_above(self, lane: Lane, baseline: float) -> None:
-        summary = _summary(lane)
-        taken = text_width(summary, SMALL_PX)
+        counts = summary(lane)
+        taken = text_width(counts, SMALL_PX)
         self.items.append(Box(self.axis.left, baseline - 9.0, 4.0, 10.0, _ink(lane), 2.0))
         label = fit(clean(lane.label), self.axis.width - taken - 24.0, PLAIN_PX)
         self.items.append(Words(self.axis.left + 10.0, baseline, label, PLAIN_PX, "text"))
-        self.items.append(Words(self.axis.right, baseline, summary, SMALL_PX, "quiet", "end"))
+        self.items.append(Words(self.axis.right, baseline, counts, SMALL_PX, "quiet", "end"))
 
     def _lane(self, lane: Lane, y: float, lane_px: float) -> None:
         axis = self.axis
@@ -329,8 +327,8 @@ class _Layout:
     def _bar(self, lane: Lane, bar: Bar, y: float, height: float) -> None:
         x = self.axis.left + bar.x
         radius = min(3.5, bar.width / 3, height / 3)
-        hint = _hint(clean(lane.label), bar)
-        self.items.append(Box(x, y, bar.width, height, _ink(lane), radius, 1.0, hint))
+        said = hint(clean(lane.label), bar)
+        self.items.append(Box(x, y, bar.width, height, _ink(lane), radius, 1.0, said))
         if bar.count == 1 and bar.width >= SCORE_SPACE_PX and height >= SMALL_PX:
             middle = x + bar.width / 2
             score = f"{bar.score:.2f}"
@@ -357,52 +355,3 @@ def _ink(lane: Lane) -> str:
 
 def _nearest(strip: Strip, seconds: float) -> int:
     return int(np.abs(np.asarray(strip.seconds) - seconds).argmin())
-
-
-def _summary(lane: Lane) -> str:
-    if not lane.marks:
-        return "none"
-    total = length(sum(mark.end - mark.start for mark in lane.marks))
-    return f"{len(lane.marks)} · {total}"
-
-
-def _hint(label: str, bar: Bar) -> str:
-    span = f"{clock(bar.start, 0.01)} to {clock(bar.end, 0.01)}"
-    if bar.count > 1:
-        return f"{bar.count} x {label}, best {bar.score:.2f}, {span}"
-    return f"{label} {bar.score:.2f}, {span}"
-
-
-def _subtitle(scene: Scene) -> str:
-    parts = [counted(scene.num_segments, "segment"), length(scene.duration_seconds), scene.model]
-    if scene.camera is not None:
-        parts.append(scene.camera)
-    if scene.recorded_at is not None:
-        parts.append(f"from {scene.recorded_at:%Y-%m-%d %H:%M:%S} UTC")
-    return "  ·  ".join(parts)
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural where it is not one."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def _described(scene: Scene) -> str:
-    total = counted(scene.num_segments, "segment")
-    said = f"{total} in {length(scene.duration_seconds)} of video, found by {scene.model}."
-    by_label = [(clean(label), len(marks)) for label, marks in scene.marks.items() if marks]
-    if not by_label:
-        return f"Nothing found: {said}"
-    by_label.sort(key=lambda item: (-item[1], item[0]))
-    named = ", ".join(f"{label}: {count}" for label, count in by_label[:MAX_LANES])
-    return f"{said} {named}."
-
-
-def _left_out_notes(choice: LaneChoice) -> tuple[str, ...]:
-    left_out = choice.left_out
-    if not left_out:
-        return ()
-    named = ", ".join(clean(label) for label in left_out[:MAX_NAMED])
-    more = " and others" if len(left_out) > MAX_NAMED else ""
-    noun = "class" if len(left_out) == 1 else "classes"
-    return (f"And {len(left_out):,} more {noun} with lower scores: {named}{more}.",)

@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from html import escape
 
 from models.plots.lanes import Lane, bars, choose_lanes
-from models.plots.layout import counted
 from models.plots.lettering import clean
 from models.plots.palette import color_slots
 from models.plots.primitives import Strip
 from models.plots.ruler import clock, length, time_of_day
 from models.plots.scene import Scene
 from models.plots.sheet_style import SHEET_POLICY, SHEET_STYLE
+from models.plots.wording import counted
 
 LANES_PER_CARD = 6
 LISTED_SEGMENTS = 40
