@@ -5,7 +5,6 @@
 
 import { el, fill, freshId, say } from "./dom.js";
 import { icon } from "./icons.js";
-import { paint } from "./search-colors.js";
 
 /** @typedef {{value: string, count: number}} Option a value that occurs, and how often. */
 
@@ -26,11 +25,11 @@ export class ChoiceField {
    * @param {object} parts
    * @param {string} parts.title
    * @param {string} parts.noun of one value, for what is read out.
-   * @param {boolean} [parts.painted] whether values have colours of their own, as labels have.
+   * @param {import("./search-colors.js").LabelColors} [parts.colors] of values that have them.
    * @param {(values: string[]) => void} parts.onChange
    */
-  constructor({ title, noun, painted = false, onChange }) {
-    this.painted = painted;
+  constructor({ title, noun, colors, onChange }) {
+    this.colors = colors;
     this.noun = noun;
     this.onChange = onChange;
     /** @type {readonly Option[]} */
@@ -110,7 +109,7 @@ export class ChoiceField {
     const most = this.options[0]?.count ?? 1;
     const share = el("span");
     share.style.width = `${Math.round((100 * count) / Math.max(1, most))}%`;
-    if (this.painted) paint(share, value);
+    this.colors?.paint(share, value);
     return el(
       "li",
       {},

@@ -1,15 +1,39 @@
-/** Colours of labels where no model says which others there are: as timelines have them. */
+/** Colours of labels, chosen as timelines choose them: no two of twelve labels look alike. */
 
-import { CLASS_COLORS, labelHash, NUM_SLOTS } from "../timeline/colors.js";
+import { CLASS_COLORS, colorSlots, labelHash, NUM_SLOTS } from "../timeline/colors.js";
 
-/**
- * Give an element the colour of a label, for both themes; the style sheet takes one.
- * @param {HTMLElement} element
- * @param {string} label
- */
-export function paint(element, label) {
-  const slot = labelHash(label) % NUM_SLOTS;
-  element.style.setProperty("--label-light", CLASS_COLORS.light[slot] ?? "");
-  element.style.setProperty("--label-dark", CLASS_COLORS.dark[slot] ?? "");
-  element.classList.add("painted");
+/** The colours of all labels that occur. */
+export class LabelColors {
+  /** @type {Map<string, number>} */
+  #slots = new Map();
+
+  /**
+   * Note which labels there are.
+   * @param {readonly string[]} labels
+   */
+  learn(labels) {
+    this.#slots = colorSlots(labels);
+  }
+
+  /**
+   * Give an element the colour of a label, for both themes; the style sheet takes one.
+   * @param {HTMLElement} element
+   * @param {string} label
+   */
+  paint(element, label) {
+    const slot = (this.#slots.get(label) ?? labelHash(label)) % NUM_SLOTS;
+    element.style.setProperty("--label-light", CLASS_COLORS.light[slot] ?? "");
+    element.style.setProperty("--label-dark", CLASS_COLORS.dark[slot] ?? "");
+    element.dataset["painted"] = label;
+  }
+
+  /**
+   * Paint what was painted before more labels were known.
+   * @param {Element} root
+   */
+  repaint(root) {
+    for (const element of root.querySelectorAll("[data-painted]")) {
+      if (element instanceof HTMLElement) this.paint(element, element.dataset["painted"] ?? "");
+    }
+  }
 }

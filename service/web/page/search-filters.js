@@ -15,7 +15,7 @@ import { localInput, momentOfInput, scoreInWords } from "./search-words.js";
 const SCORE_STEP = 0.01;
 
 const TITLES = {
-  labels: { title: "Labels", noun: "label", painted: true },
+  labels: { title: "Labels", noun: "label" },
   cameras: { title: "Cameras", noun: "camera" },
   tags: { title: "Tags", noun: "tag" },
 };
@@ -25,9 +25,11 @@ export class Filters {
   /**
    * @param {(change: Partial<Search>, still: boolean) => void} onChange `still`: it goes on, as
    *   while a slider is dragged.
+   * @param {import("./search-colors.js").LabelColors} colors
    */
-  constructor(onChange) {
+  constructor(onChange, colors) {
     this.onChange = onChange;
+    this.colors = colors;
     this.fields = {
       labels: this.choice("labels"),
       cameras: this.choice("cameras"),
@@ -63,6 +65,7 @@ export class Filters {
   choice(choice) {
     return new ChoiceField({
       ...TITLES[choice],
+      ...(choice === "labels" && { colors: this.colors }),
       onChange: (values) => this.onChange({ [choice]: values }, false),
     });
   }

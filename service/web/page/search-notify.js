@@ -29,7 +29,7 @@ const MAX_URL_LENGTH = 2048;
  */
 export function openNotify(context, saved, webhook, onChange) {
   const body = el("div", { class: "notify" });
-  const dialog = openDialog({ title: "Tell me", className: "narrow", body: [body] }, context.signal);
+  const dialog = openDialog({ title: "Tell me", body: [body] }, context.signal);
   const parts = { context, saved, dialog, body, onChange };
   if (webhook) showWebhook(parts, webhook);
   else showForm(parts);

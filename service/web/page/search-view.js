@@ -49,8 +49,9 @@ export class ResultView {
    * @param {object} parts
    * @param {(text: string) => void} parts.onCount is told how many there are, in words.
    * @param {() => number} parts.total number of all segments without a filter; 0 if not known.
+   * @param {import("./search-colors.js").LabelColors} parts.colors
    */
-  constructor(context, { onCount, total }) {
+  constructor(context, { onCount, total, colors }) {
     this.context = context;
     this.onCount = onCount;
     this.total = total;
@@ -79,6 +80,7 @@ export class ResultView {
     this.wall = new Wall({
       posters: this.posters,
       player: this.player,
+      colors,
       plays: () => moving.matches,
       onBlurred: (canvas, segment) => this.frames.want({ canvas, segment }),
       signal,

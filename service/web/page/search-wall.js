@@ -5,7 +5,6 @@
 import { clock } from "./format.js";
 import { el } from "./dom.js";
 import { icon } from "./icons.js";
-import { paint } from "./search-colors.js";
 import { onMove, Rendered, rowsNear } from "./search-window.js";
 import { segmentAddress } from "./search-results.js";
 import { lasting, momentInWords, scoreInWords } from "./search-words.js";
@@ -29,6 +28,7 @@ const DRAW_MARGIN = "200px 0px";
  * @typedef {object} WallParts
  * @property {Posters} posters
  * @property {ClipPlayer} player
+ * @property {import("./search-colors.js").LabelColors} colors
  * @property {() => boolean} plays whether clips play when they are pointed at; else by a button.
  * @property {(canvas: HTMLCanvasElement, segment: Segment) => void} onBlurred is told of a picture
  *   on the screen that is not taken from the clip itself.
@@ -45,6 +45,8 @@ export class Wall {
     this.segments = [];
     this.complete = false;
     this.columns = 1;
+    /** @type {Element | null} a card that somebody stopped: it stays still until he goes on. */
+    this.stopped = null;
     /** @type {WeakMap<Element, Segment>} */
     this.shown = new WeakMap();
     this.rendered = new Rendered(
@@ -61,7 +63,7 @@ export class Wall {
     this.element.addEventListener("focusin", (event) => this.onPoint(event, false));
     this.element.addEventListener("focusout", () => parts.player.stop());
     this.element.addEventListener("pointerover", (event) => this.onPoint(event, true));
-    this.element.addEventListener("pointerleave", () => parts.player.stop());
+    this.element.addEventListener("pointerleave", () => this.onLeave());
   }
 
   /**
@@ -121,7 +123,7 @@ export class Wall {
       "a",
       { class: "clip-open", href: segmentAddress(segment) },
       stage,
-      el("div", { class: "clip-caption" }, this.headline(segment), scoreBar(segment), ...whereabouts(segment)),
+      el("div", { class: "clip-caption" }, this.headline(segment), this.scoreBar(segment), ...whereabouts(segment)),
     );
     const card = el("li", { class: "clip" }, open);
     if (!this.parts.plays()) card.append(this.playButton(stage, segment));
@@ -145,6 +147,14 @@ export class Wall {
     );
   }
 
+  /** @param {Segment} segment */
+  scoreBar(segment) {
+    const filled = el("span");
+    filled.style.width = `${(100 * segment.score).toFixed(1)}%`;
+    this.parts.colors.paint(filled, segment.label);
+    return el("span", { class: "clip-bar", "aria-hidden": "true" }, filled);
+  }
+
   /**
    * @param {HTMLElement} stage
    * @param {Segment} segment
@@ -153,7 +163,7 @@ export class Wall {
     const button = el("button", {
       type: "button",
       class: "clip-play",
-      "aria-label": `Play ${segment.label}`,
+      "aria-label": `Play or stop ${segment.label}`,
       onclick: () => {
         if (this.parts.player.isAt(stage)) this.parts.player.stop();
         else this.parts.player.start({ place: stage, segment });
@@ -208,16 +218,26 @@ export class Wall {
     }
     // A click focuses too, and leads away; only the focus that is seen plays.
     if (!pointed && !target?.matches(":focus-visible")) return;
+    if (card === this.stopped) return;
+    this.stopped = null;
     this.parts.player.start({ place: stage, segment }, { soon: true });
+  }
+
+  /** A pointer has left the wall; a finger that scrolls does so too, and stops nothing. */
+  onLeave() {
+    this.stopped = null;
+    if (this.parts.plays()) this.parts.player.stop();
+  }
+
+  onEscape() {
+    this.stopped = this.element.querySelector(".clip:has([data-clip])");
+    this.parts.player.stop();
   }
 
   /** @param {KeyboardEvent} event */
   onKey(event) {
-    if (event.key === "Escape") {
-      this.parts.player.stop();
-      return;
-    }
     const card = event.target instanceof Element ? event.target.closest(".clip") : null;
+    if (event.key === "Escape") this.onEscape();
     if (!(card instanceof HTMLElement) || event.altKey || event.ctrlKey || event.metaKey) return;
     const index = Number(card.dataset["index"]);
     const goals = new Map([
@@ -250,15 +270,6 @@ export class Wall {
     link?.focus({ preventScroll: true });
     link?.scrollIntoView({ block: "nearest" });
   }
-}
-
-/** @param {Segment} segment */
-function scoreBar(segment) {
-  const bar = el("span", { class: "clip-bar", "aria-hidden": "true" }, el("span"));
-  const filled = /** @type {HTMLElement} */ (bar.firstElementChild);
-  filled.style.width = `${(100 * segment.score).toFixed(1)}%`;
-  paint(filled, segment.label);
-  return bar;
 }
 
 /**

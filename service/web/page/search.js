@@ -6,6 +6,7 @@ import { el, fill } from "./dom.js";
 import { openDialog } from "./dialogs.js";
 import { icon } from "./icons.js";
 import { Arrivals } from "./search-arrivals.js";
+import { LabelColors } from "./search-colors.js";
 import { exportSearch, FORMATS } from "./search-export.js";
 import { Filters } from "./search-filters.js";
 import { menu } from "./search-menu.js";
@@ -50,12 +51,14 @@ class SearchPage {
     this.facets = { labels: [], cameras: [], tags: [] };
     this.timer = 0;
     this.facetsTimer = 0;
-    this.filters = new Filters((change, still) => this.change(change, still));
+    this.colors = new LabelColors();
+    this.filters = new Filters((change, still) => this.change(change, still), this.colors);
     this.saved = new SavedSearches(context, (text, error) => this.onError(text, error));
     this.chips = el("ul", { class: "chips", role: "list", "aria-label": "Filters in use" });
     this.view = new ResultView(context, {
       onCount: (text) => fill(this.count, text),
       total: () => this.total(),
+      colors: this.colors,
     });
     this.arrivals = new Arrivals(context, {
       query: () => apiQuery(this.search, new Date()),
@@ -283,7 +286,9 @@ class SearchPage {
     } catch {
       return; // The results tell what is wrong.
     }
+    this.colors.learn(this.facets.labels.map(({ value }) => value));
     this.filters.show(this.search, this.facets);
+    this.colors.repaint(this.view.element);
     this.view.onTotal();
   }
 
