@@ -66,10 +66,12 @@ def test_classes_have_the_colours_that_pictures_give_them(node):
             node,
             "--input-type=module",
             "-e",
-            f"import {{ CLASS_COLORS, colorSlots, NUM_SLOTS }} from '{colors.as_uri()}';"
-            f"const slots = colorSlots({json.dumps(LABELS)});"
-            "const found = [...slots].map(([label, slot]) => [label, slot % NUM_SLOTS]);"
-            "console.log(JSON.stringify({ CLASS_COLORS, found: Object.fromEntries(found) }));",
+            (
+                f"import {{ CLASS_COLORS, colorSlots, NUM_SLOTS }} from '{colors.as_uri()}';"
+                f"const slots = colorSlots({json.dumps(LABELS)});"
+                "const found = [...slots].map(([label, slot]) => [label, slot % NUM_SLOTS]);"
+                "console.log(JSON.stringify({ CLASS_COLORS, found: Object.fromEntries(found) }));"
+            ),
         ],
         check=True,
         capture_output=True,

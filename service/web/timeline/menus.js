@@ -51,14 +51,7 @@ export class Popups {
     /** @type {HTMLElement | null} */
     this.opener = null;
     root.addEventListener("pointerdown", (event) => {
-      const path = event.composedPath();
-      if (this.opened && !path.includes(this.opened) && !(this.opener && path.includes(this.opener))) {
-        this.close(false);
-      }
-    });
-    root.addEventListener("focusout", (event) => {
-      const to = event.relatedTarget;
-      if (this.opened && to instanceof Node && !this.opened.contains(to)) this.close(false);
+      if (this.opened && !event.composedPath().includes(this.opened)) this.close(false);
     });
   }
 
@@ -67,10 +60,16 @@ export class Popups {
     const { opened, opener } = this;
     this.opened = null;
     opened?.remove();
+    this.#rest(false);
     if (opener) set(opener, { "aria-expanded": opener.hasAttribute("aria-expanded") ? "false" : null });
     if (back) opener?.focus({ preventScroll: true });
     this.opener = null;
     return opened !== null;
+  }
+
+  /** @param {boolean} inert whether what lies under the popup can be used */
+  #rest(inert) {
+    for (const one of /** @type {HTMLElement[]} */ ([...this.root.children])) one.inert = inert && one !== this.opened;
   }
 
   /**
@@ -83,6 +82,7 @@ export class Popups {
     this.opener = opener;
     if (opener.hasAttribute("aria-expanded")) set(opener, { "aria-expanded": "true" });
     this.root.append(element);
+    this.#rest(true);
     /** @type {HTMLElement | null} */ (element.querySelector("input, button"))?.focus({ preventScroll: true });
   }
 
