@@ -9,7 +9,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Engine, Row, delete, false, func, insert, select
+from sqlalchemy import (
+    ColumnElement,
+    Engine,
+    Row,
+    delete,
+    false,
+    func,
+    insert,
+    select,
+    true,
+    tuple_,
+)
 from sqlalchemy.orm import Session
 
 from models.errors import OptionInvalid
@@ -77,15 +88,11 @@ def unindex_job(session: Session, job: JobRecord) -> None:
     amounts = _amounts(job, Counter({label: -count for label, count in found}))
     if not amounts:
         return
-    for (kind, value), amount in amounts.items():
-        same = (
-            SegmentCountRecord.tenant_id == job.tenant_id,
-            SegmentCountRecord.kind == kind,
-            SegmentCountRecord.value == value,
-        )
-        left = amount + sum(one.amount for one in _taken(session, *same))
-        if left:
-            session.add(_counted(job.tenant_id, kind, value, left))
+    # All in one statement: word by word, two who delete would wait for each other.
+    left = Counter(amounts)
+    for one in _taken(session, SegmentCountRecord.tenant_id == job.tenant_id, _of(amounts)):
+        left[CountKind(one.kind), one.value] += one.amount
+    session.add_all(_counted(job.tenant_id, *words, n) for words, n in left.items() if n)
     session.execute(
         delete(SegmentRecord)
         .where(SegmentRecord.job_id == job.id)
@@ -169,7 +176,8 @@ def sum_up_counts(engine: Engine) -> int:
         return 0
     with transaction(engine) as session:
         sums: Counter[tuple[str, str, str]] = Counter()
-        rows = _taken(session)
+        several = select(*counted).group_by(*counted).having(func.count() > 1)
+        rows = _taken(session, tuple_(*counted).in_(several))
         for row in rows:
             sums[row.tenant_id, row.kind, row.value] += row.amount
         session.add_all(_counted(*words, amount) for words, amount in sums.items() if amount)
@@ -208,6 +216,13 @@ def _amounts(job: JobRecord, labels: Counter[str]) -> dict[tuple[CountKind, str]
         if word is not None and labels
     ]
     return {(kind, word): amount for kind, word, amount in words}
+
+
+def _of(amounts: Mapping[tuple[CountKind, str], int]) -> ColumnElement[bool]:
+    """Return the condition that a count is of one of these words, or of any if they are many."""
+    if len(amounts) > DELETED_AT_ONCE:
+        return true()
+    return tuple_(SegmentCountRecord.kind, SegmentCountRecord.value).in_(list(amounts))
 
 
 def _counted(tenant_id: str, kind: str, value: str, amount: int) -> SegmentCountRecord:
