@@ -8,8 +8,7 @@ from starlette.testclient import TestClient
 
 from models.tests.drawn_evidence import evidence_of, native_of
 from service.api.deps import DRAWN_AT_ONCE
-from service.api.pictures import drawing_turn
-from service.api.routes import pictures
+from service.api.pictures import drawing_turn, png_response
 from service.errors import RateLimited
 from service.jobs.lifecycle import Plan
 
@@ -29,7 +28,6 @@ def finished_job(client):
 def test_few_are_drawn_at_a_time_and_all_are_in_the_end(client: TestClient, monkeypatch):
     address = f"/v1/jobs/{finished_job(client)}/timeline.png"
     lock, drawn, most = threading.Lock(), 0, 0
-    really = pictures.png_response
 
     def watched(*arguments):
         nonlocal drawn, most
@@ -37,12 +35,12 @@ def test_few_are_drawn_at_a_time_and_all_are_in_the_end(client: TestClient, monk
             drawn += 1
             most = max(most, drawn)
         try:
-            return really(*arguments)
+            return png_response(*arguments)
         finally:
             with lock:
                 drawn -= 1
 
-    monkeypatch.setattr(pictures, "png_response", watched)
+    monkeypatch.setattr("service.api.routes.pictures.png_response", watched)
     with ThreadPoolExecutor(NUM_ASKED) as askers:
         answers = list(askers.map(client.get, [address] * NUM_ASKED))
     assert [answer.status_code for answer in answers] == [200] * NUM_ASKED
