@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 import pytest
@@ -43,8 +44,8 @@ def found(tmp_path_factory, drawn_folder):
     for day, tag in enumerate(("monday", "tuesday")):
         for hours, recording, camera in planted:
             moment = MORNING + timedelta(days=day, hours=hours)
-            told = {"camera": camera, "recorded_at": moment, "tag": tag, "seed": day}
-            archive.add(replace(recording, name=f"{camera}-{tag}.mp4", **told))
+            named = replace(recording, name=f"{camera}-{tag}.mp4", camera=camera, tag=tag)
+            archive.add(replace(named, recorded_at=moment, seed=day))
     archive.add(replace(falls, name="old.mp4", camera="dock", tag="monday", seed=5))
     archive.add(replace(kicks, name=NO_PICTURE, seed=6), thumbnails=False)
     with served_archive(archive, KINETAG_ALLOW_PRIVATE_URLS="1") as served:
@@ -96,7 +97,7 @@ def search(query=(), **more):
     return f"/#/search?{text}" if text else "/#/search"
 
 
-LOOKS = {
+LOOKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "search-light": ({"viewport": DESKTOP}, {}),
     "search-dark": ({"viewport": DESKTOP, "color_scheme": "dark"}, {"label": ["fall", "kick"]}),
     "search-phone": ({"viewport": PHONE, "color_scheme": "dark"}, {}),
@@ -140,7 +141,7 @@ def test_filters_of_a_phone_are_a_dialog(page_of, found, axe, screen):
     assert page.get_by_role("checkbox", name=re.compile("^fall")).is_checked()
 
 
-FILTERS = [
+FILTERS: list[dict[str, Any]] = [
     {"label": "fall"},
     {"label": ["fall", "kick"]},
     {"label": HOSTILE},
@@ -485,7 +486,9 @@ class Sink(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.received.append((dict(self.headers), body))
+        server = self.server
+        assert isinstance(server, SinkServer)
+        server.received.append((dict(self.headers), body))
         self.send_response(204)
         self.end_headers()
 
@@ -493,11 +496,18 @@ class Sink(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class SinkServer(ThreadingHTTPServer):
+    """A receiver; ``received`` has headers and bodies."""
+
+    def __init__(self):
+        self.received = []
+        super().__init__(("127.0.0.1", 0), Sink)
+
+
 @pytest.fixture
 def sink():
-    """A receiver; ``received`` has headers and bodies."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Sink)
-    server.received = []
+    """A receiver on a free port."""
+    server = SinkServer()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -522,6 +532,7 @@ def sweeper(found):
 
 def received(page, sink, number, secret, subject):
     """Wait for so many messages about a job, or a webhook, that are signed; return them."""
+    found, messages = [], []
     for _ in range(300):
         messages = [Webhook(secret).verify(body, headers) for headers, body in sink.received]
         found = [one for one in messages if one["data"]["id"] == subject]
