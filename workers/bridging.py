@@ -32,8 +32,6 @@ from service.jobs.store import reading
 QUEUED, SUCCEEDED = "job.queued", "job.succeeded"
 MAX_STUMBLES = 3
 """So often may a bug of ours trip over one event, before that is left out for those behind it."""
-PART = 50
-"""Segments told before the lease is looked after; one job may have thousands."""
 
 _log = structlog.get_logger(__name__)
 
@@ -47,9 +45,12 @@ class Outlet(Protocol):
 
     Attributes:
         name: of the bridge.
+        part: segments told before the lease is looked after; one job may have thousands, and to
+            tell these must take much less than the lease lasts, however slow the outside is.
     """
 
     name: str
+    part: int
 
     def open(self, memory: Mapping[str, Any], remember: "Remember", tenant_id: str) -> None:
         """Connect.
@@ -235,8 +236,9 @@ class BridgeService:
                 self._outlet.expect(camera)
         elif event.type == SUCCEEDED:
             segments = told_segments(self._core, event.job_id, self._wanted)
-            for begin in range(0, len(segments), PART):
-                self._outlet.tell(segments[begin : begin + PART])
+            part = self._outlet.part
+            for begin in range(0, len(segments), part):
+                self._outlet.tell(segments[begin : begin + part])
                 if time.monotonic() - self._kept_at >= self._settings.keep_seconds:
                     self._keep(None)
             if segments:

@@ -22,6 +22,8 @@ from service.outbound import Outbound, Reply, is_passing
 from workers.bridging import OutsideAwayError, Remember
 
 ANSWER_SECONDS = 10.0
+PART = 1
+"""A segment may take three requests, each as long as `ANSWER_SECONDS`."""
 MAX_LIST_BYTES = 4 * 1024 * 1024
 OK, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 200, 401, 403, 404
 LOGIN = "/api/login"
@@ -92,6 +94,7 @@ class GrafanaOutlet:
     """
 
     name = "grafana"
+    part = PART
 
     def __init__(self, peer: WebPeer, token: str | None) -> None:
         self._peer = peer
@@ -177,6 +180,7 @@ class FrigateOutlet:
     """
 
     name = "frigate"
+    part = PART
 
     def __init__(self, peer: WebPeer, settings: FrigateSettings) -> None:
         self._peer = peer

@@ -34,6 +34,8 @@ CONNECT_SECONDS = 10.0
 CONFIRM_SECONDS = 20.0
 STOP_SECONDS = 1.0
 WAIT_SECONDS = 0.2
+PART = 50
+"""Segments of which the broker confirms all messages within `CONFIRM_SECONDS`."""
 REFRESH_SECONDS = 600.0
 """How often the cameras there are get compared with those that were announced."""
 
@@ -194,6 +196,7 @@ class MqttOutlet:
     """
 
     name = "mqtt"
+    part = PART
 
     def __init__(
         self,

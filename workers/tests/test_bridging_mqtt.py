@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from service.jobs.store import HostClock, create_engine_for, new_id, reading, tr
 from service.settings import Settings
 from service.storage import LocalBlobStore
 from workers.bridging import BridgeService, BridgeSettings, OutsideAwayError
+from workers.bridging_http import GrafanaOutlet
 from workers.bridging_wiring import build_bridges
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -466,6 +468,7 @@ def test_two_sweepers_share_no_bridge(core, bridge, start_broker, tmp_path):
 def test_who_opens_and_takes_nothing_is_asked_less_and_less_often(core):
     class Refusing:
         name = "mqtt"
+        part = 1
 
         def __init__(self):
             self.told = 0
@@ -497,3 +500,43 @@ def test_who_opens_and_takes_nothing_is_asked_less_and_less_often(core):
         until(lambda: outlet.told > 4, "another attempt")
         service.stop()
     assert sum(line["event"] == "bridge_waits" for line in logs) == 1
+
+
+def test_a_slow_outside_costs_no_lease(core):
+    class Slow:
+        name = "grafana"
+        part = GrafanaOutlet.part
+
+        def __init__(self):
+            self.told = 0
+
+        def open(self, memory, remember, tenant_id):
+            pass
+
+        def expect(self, camera):
+            pass
+
+        def idle(self):
+            pass
+
+        def tell(self, segments):
+            for _ in segments:
+                select.select([], [], [], 0.2)
+                self.told += 1
+
+        def close(self, *, stopping):
+            pass
+
+    outlet = Slow()
+    service = BridgeService(core, outlet, BridgeFilter("default"), "here", QUICK)
+    service._cursor = replace(service._cursor, lease_seconds=1.0)
+    service.start()
+    other = replace(service._cursor, owner="elsewhere")
+    until(lambda: service._position is not None, "the first look")
+    finish_job(core, *(segment("dive", float(number)) for number in range(10)))
+    try:
+        while outlet.told < 10:
+            assert other.take() is None
+            select.select([], [], [], 0.05)
+    finally:
+        service.stop()
