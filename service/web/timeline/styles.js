@@ -259,39 +259,6 @@ canvas { display: block; }
 .streams i::after { content: ""; flex: 1; background: var(--edge); border-radius: 1em; }
 .muted { color: var(--muted); }
 
-.side { display: flex; flex-direction: column; min-block-size: 0; min-inline-size: 0; border-block-start: 1px solid var(--line); background: var(--surface); }
-.side-head { display: flex; align-items: center; gap: 0.6em; padding: 0.5em 0.9em; border-block-end: 1px solid var(--line); flex: none; }
-.side-head h2, .sheet h2 { font-size: 1em; font-weight: 620; flex: 1 1 auto; white-space: nowrap; }
-.side-head .field-select { min-inline-size: 0; flex: 0 1 10em; }
-.list { position: relative; overflow: hidden auto; flex: 1 1 0; min-block-size: 11em; scrollbar-width: thin; }
-.list:focus-visible, .lanes:focus-visible, .ruler:focus-visible, .overview:focus-visible, .stage:focus-visible { outline-offset: -2px; }
-.rows { position: relative; }
-.row {
-  position: absolute; inset-inline: 0; block-size: 2.5em; display: grid; align-items: center; gap: 0.7em; padding-inline: 0.9em;
-  grid-template-columns: auto minmax(0, 1fr) auto 4.2em 2.4em; cursor: pointer; border-inline-start: 3px solid transparent;
-}
-.row:hover { background: var(--sunken); }
-.row[aria-selected="true"] { background: color-mix(in srgb, var(--accent) 13%, transparent); border-inline-start-color: var(--accent); }
-.row .name { font-weight: 550; }
-.row .far { color: var(--muted); text-align: end; white-space: nowrap; }
-.row .figure { text-align: end; font-weight: 550; }
-.none { padding: 1em; color: var(--muted); }
-
-.evidence { flex: none; max-block-size: 70%; overflow: hidden auto; border-block-end: 1px solid var(--line); padding: 0.7em 0.9em 0.9em; scrollbar-width: thin; }
-.evidence header { display: flex; align-items: center; gap: 0.55em; margin-block-end: 0.3em; }
-.evidence h2 { flex: 1 1 auto; font-size: 1.15em; font-weight: 640; }
-.facts { display: grid; grid-template-columns: auto minmax(0, 1fr); gap: 0.3em 1em; }
-.facts dt { color: var(--muted); white-space: nowrap; }
-.facts dd { min-inline-size: 0; overflow-wrap: anywhere; }
-.meter { display: flex; align-items: center; gap: 0.7em; }
-.meter i { flex: 1 1 auto; max-inline-size: 11em; block-size: 0.45em; border-radius: 1em; background: color-mix(in srgb, var(--text) 14%, transparent); overflow: hidden; display: flex; }
-.meter i::before { content: ""; inline-size: calc(var(--share) * 100%); background: var(--paint, var(--accent)); }
-.streams { display: flex; block-size: 1.45em; border-radius: 0.35em; overflow: hidden; gap: 2px; font-size: 0.86em; font-weight: 600; max-inline-size: 22em; }
-.streams span { padding-inline: 0.55em; white-space: nowrap; overflow: hidden; flex: var(--share) 1 0; min-inline-size: 0; }
-.streams .rgb { background: var(--accent); color: var(--on-accent); }
-.streams .flow { background: var(--text); color: var(--surface); text-align: end; }
-.muted { color: var(--muted); }
-
 .cover { position: absolute; inset: 0; z-index: 6; display: grid; place-content: center; justify-items: center; text-align: center; gap: 0.7em; padding: 2em; background: var(--surface); }
 .cover h2 { font-size: 1.3em; font-weight: 640; }
 .cover p { color: var(--muted); max-inline-size: 34em; overflow-wrap: anywhere; }
