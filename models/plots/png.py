@@ -190,8 +190,13 @@ class _Painter:
 
     def _opened(self, strip: Strip) -> Image.Image:
         if id(strip) not in self._strips:
-            with Image.open(io.BytesIO(strip.jpeg), formats=("JPEG",)) as opened:
-                self._strips[id(strip)] = opened.convert("RGB")
+            try:
+                with Image.open(io.BytesIO(strip.jpeg), formats=("JPEG",)) as opened:
+                    self._strips[id(strip)] = opened.convert("RGB")
+            except OSError:  # damaged where it lay; the rest of the picture is worth having
+                rows = -(-len(strip.seconds) // strip.columns)
+                size = (strip.columns * strip.tile_width_px, rows * strip.tile_height_px)
+                self._strips[id(strip)] = Image.new("RGB", size, color_of("lane", self._theme))
         return self._strips[id(strip)]
 
 

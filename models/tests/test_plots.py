@@ -389,3 +389,13 @@ def test_what_is_read_stands_out(theme):
 def test_impossible_pictures_are_refused(make):
     with pytest.raises(ContractViolation):
         make()
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 3, 200])
+def test_damaged_thumbnails_cost_themselves_and_not_the_picture(kept_bytes):
+    whole = strip_of(4)
+    damaged = Strip(whole.jpeg[:kept_bytes], 16, 9, 4, whole.seconds)
+    content = render_png(scene_of(native_of(), thumbnails=damaged))
+    with Image.open(io.BytesIO(content)) as picture:
+        picture.load()
+        assert picture.width == 1200
