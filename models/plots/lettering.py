@@ -5,6 +5,7 @@ order in which it is drawn.
 """
 
 import unicodedata
+from bisect import bisect_right
 
 ELLIPSIS = "…"
 REPLACEMENT = "\ufffd"
@@ -74,10 +75,13 @@ def fit(text: str, width_px: float, size_px: float, *, bold: bool = False) -> st
     """Return a text cut, with an ellipsis, to a width; nothing where not even that fits."""
     if text_width(text, size_px, bold=bold) <= width_px:
         return text
-    kept = text
-    while kept and text_width(kept.rstrip() + ELLIPSIS, size_px, bold=bold) > width_px:
-        kept = kept[:-1]
-    return kept.rstrip() + ELLIPSIS if kept else ""
+
+    def width_of(num_characters: int) -> float:
+        return text_width(text[:num_characters].rstrip() + ELLIPSIS, size_px, bold=bold)
+
+    # More characters are never narrower, and names may be long: no step by step.
+    num_kept = bisect_right(range(len(text)), width_px, key=width_of) - 1
+    return text[:num_kept].rstrip() + ELLIPSIS if num_kept > 0 else ""
 
 
 def wrapped(text: str, width_px: float, size_px: float, max_lines: int) -> list[str]:

@@ -421,7 +421,7 @@ export class KinetagTimeline extends HTMLElement {
   async #copyLink(segment) {
     const origin = this.getAttribute("api") ?? MODULE_ORIGIN;
     const at = segment.start.toFixed(2);
-    const link = this.#jobId ? `${origin}/#/jobs/${this.#jobId}?start=${at}` : `${location.href.split("#")[0]}#t=${at}`;
+    const link = this.#jobId ? `${origin}/#/jobs/${this.#jobId}?at=${at}` : `${location.href.split("#")[0]}#t=${at}`;
     try {
       await navigator.clipboard.writeText(link);
       return "Link copied";
