@@ -533,3 +533,88 @@ def test_long_lists_are_paged(archive_service, page_of):
     assert rows.count() == 33
     last_read = "document.activeElement.closest('li')?.previousElementSibling?.dataset.job"
     eventually(page, f"{last_read} === '{rows.nth(29).get_attribute('data-job')}'")
+
+
+def test_an_address_leads_to_its_segment(archive_service, page_of):
+    url, job = archive_service.url, archive_service.jobs[0]
+    segments = archive_service.client.get(f"/v1/jobs/{job}/result").json()["segments"]
+    wanted, other = (
+        segments[0],
+        next(one for one in segments if one["label"] != segments[0]["label"]),
+    )
+    page = page_of(f"{url}/#/jobs/{job}?at={wanted['start'] + 0.2:.3f}&label={wanted['label']}")
+    page.locator("kinetag-timeline .row").first.wait_for()
+    look = "document.querySelector('kinetag-timeline')"
+    eventually(page, f"{look}.selected?.start === {wanted['start']}")
+    eventually(page, f"Math.abs({look}.currentTime - {wanted['start'] + 0.2:.3f}) < 0.01")
+    # Another address of the same job: the player stays, and goes there.
+    page.evaluate(f"location.hash = '#/jobs/{job}?at={other['start']:.3f}&segment=seg_1'")
+    eventually(page, f"{look}.selected?.start === {other['start']}")
+
+
+@pytest.mark.parametrize("rest", ["", "/", "/.", "/..", "/..%2F..%2Fv1%2Fkeys", "/<svg>", "/%00"])
+def test_nothing_but_a_job_gets_into_a_path_of_the_service(archive_service, page_of, rest):
+    page = page_of(f"{archive_service.url}/#/jobs{rest}")
+    page.get_by_role("heading", name="There is nothing at this address").wait_for()
+    asked = [url for _, url in page.watch.requests if "/v1/" in url and "/v1/events" not in url]
+    assert asked == []
+
+
+@pytest.mark.parametrize("part", ["/v1/jobs/{job}", "/v1/jobs/{job}/result?format=native"])
+def test_a_proxys_page_in_place_of_an_answer_is_told(archive_service, page_of, part):
+    url, job = archive_service.url, archive_service.jobs[0]
+    page = page_of()
+    address = url + part.format(job=job)
+    page.route(
+        address, lambda route: route.fulfill(body="<h1>Sign in</h1>", content_type="text/html")
+    )
+    page.goto(f"{url}/#/jobs/{job}")
+    page.get_by_text("did not arrive whole").wait_for()
+    page.unroute(address)
+    page.get_by_role("button", name="Try again").click()
+    page.locator("kinetag-timeline .row").first.wait_for()
+
+
+def test_three_lanes_are_in_sight_under_the_video(archive_service, page_of):
+    job = archive_service.jobs[0]
+    page = page_of(f"{archive_service.url}/#/jobs/{job}", viewport=DESKTOP)
+    page.locator("kinetag-timeline .row").first.wait_for()
+    page.locator("kinetag-timeline .row").first.click()
+    ends = """(element) => {
+      const at = (one) => element.shadowRoot.querySelector(one).getBoundingClientRect();
+      const lanes = at(".lanes").top + 3 * at(".label").height;
+      return { lanes, stage: at(".stage").height, list: at(".list").bottom - at(".side").bottom };
+    }"""
+    seen = page.locator("kinetag-timeline").evaluate(ends)
+    assert seen["lanes"] <= DESKTOP["height"]
+    assert seen["stage"] > DESKTOP["height"] / 3
+    page.set_viewport_size({"width": 1280, "height": 640})
+    # The list ends where the video does, however low that is.
+    assert page.locator("kinetag-timeline").evaluate(ends)["list"] <= 1
+
+
+def test_players_that_were_left_are_gone(archive_service, page_of):
+    url, job = archive_service.url, archive_service.jobs[0]
+    page = page_of(f"{url}/#/")
+    session = page.context.new_cdp_session(page)
+    for _ in range(4):
+        page.evaluate(f"location.hash = '#/jobs/{job}'")
+        page.locator("kinetag-timeline .row").first.wait_for()
+        page.evaluate("location.hash = '#/'")
+        page.locator("li.job[data-job]").first.wait_for()
+    prototype = session.send("Runtime.evaluate", {"expression": "HTMLVideoElement.prototype"})
+
+    def left():
+        session.send("HeapProfiler.collectGarbage")
+        wish = {"prototypeObjectId": prototype["result"]["objectId"]}
+        found = session.send("Runtime.queryObjects", wish)["objects"]["objectId"]
+        count = {"objectId": found, "functionDeclaration": "function() { return this.length; }"}
+        return session.send("Runtime.callFunctionOn", {**count, "returnByValue": True})["result"][
+            "value"
+        ]
+
+    for _ in range(50):
+        if left() <= 1:
+            return
+        page.wait_for_timeout(100)
+    pytest.fail(f"{left()} videos are still held.")

@@ -15,8 +15,11 @@ import { jobHash } from "./router.js";
 
 /** @typedef {import("./context.js").Job} Job */
 /** @typedef {import("./context.js").PageContext} PageContext */
+/** @typedef {import("../timeline/kinetag-timeline.js").KinetagTimeline} KinetagTimeline */
 
 const NOT_FOUND = 404;
+/** Nothing else gets into a path of the service: ".." would lead elsewhere. */
+const JOB_ID = /^[\w-]{1,80}$/;
 const MAX_NEWER = 200;
 
 /**
@@ -24,7 +27,8 @@ const MAX_NEWER = 200;
  * @param {PageContext} context
  */
 export function mountPlayer(root, context) {
-  new PlayerView(root, context);
+  if (JOB_ID.test(context.route.rest)) new PlayerView(root, context);
+  else mountNowhere(root, context);
 }
 
 class PlayerView {
@@ -122,16 +126,16 @@ class PlayerView {
 
   /** @param {Job} job */
   async #timeline(job) {
-    const { credentials, theme, signal, route } = this.context;
+    const { credentials, onQuery, theme, signal, route } = this.context;
     fill(this.#stage, el("div", { class: "skeleton stage-ghost" }));
     await import("../timeline/kinetag-timeline.js");
     if (signal.aborted) return;
-    const timeline = document.createElement("kinetag-timeline");
-    Object.assign(timeline, { credentials });
+    const timeline = /** @type {KinetagTimeline} */ (document.createElement("kinetag-timeline"));
+    timeline.credentials = credentials;
     timeline.setAttribute("controls", "full");
     timeline.setAttribute("theme", theme.shown);
-    const start = route.query.get("at");
-    if (start !== null) timeline.setAttribute("start", start);
+    timeline.addEventListener("kinetag-ready", () => goTo(timeline, route.query), { once: true });
+    onQuery((query) => goTo(timeline, query));
     timeline.setAttribute("job", job.id);
     theme.onChange(() => timeline.setAttribute("theme", theme.shown), signal);
     fill(this.#stage, timeline);
@@ -237,6 +241,30 @@ class PlayerView {
  */
 function stageCard(shape, title, ...body) {
   return el("div", { class: "card stage-card" }, el("span", { class: "step-mark" }, icon(shape)), el("h2", {}, title), body);
+}
+
+/**
+ * Go to what an address names: `at`, a second, and the segment of `label` that begins nearest to it.
+ *
+ * Where `segment` says that one is meant, but no label which, any will do.
+ * @param {KinetagTimeline} timeline that has its segments
+ * @param {URLSearchParams} query
+ */
+function goTo(timeline, query) {
+  const at = Number(query.get("at") ?? 0) || 0;
+  const label = query.get("label");
+  const anyLabel = label === null && query.has("segment");
+  let nearest = -1;
+  let leastAway = Infinity;
+  timeline.segments.forEach((segment, index) => {
+    const away = Math.abs(segment.start - at);
+    if ((anyLabel || segment.label === label) && away < leastAway) [nearest, leastAway] = [index, away];
+  });
+  if (nearest >= 0) timeline.select(nearest);
+  const seconds = query.has("at") ? at : timeline.currentTime;
+  // The video may not be there yet: it begins where this says.
+  timeline.setAttribute("start", String(seconds));
+  timeline.seek(seconds);
 }
 
 /** @param {Job} job */

@@ -115,6 +115,7 @@ export class Results {
  * @param {Segment} segment
  */
 export function segmentAddress(segment) {
-  const query = new URLSearchParams({ at: segment.start.toFixed(3), segment: segment.id });
+  const { id, label, start } = segment;
+  const query = new URLSearchParams({ at: start.toFixed(3), label, segment: id });
   return `#/jobs/${encodeURIComponent(segment.job)}?${query}`;
 }

@@ -31,6 +31,9 @@ import { followEvents } from "./events.js";
 /** The `code` of an answer that never came: no network, or a server that does not listen. */
 export const UNREACHABLE = "unreachable";
 
+/** The `code` of an answer that is not what the service sends. */
+export const UNREADABLE = "unreadable_answer";
+
 const UNAUTHORIZED = 401;
 const NO_CONTENT = 204;
 
@@ -121,11 +124,23 @@ export class Api {
    * @param {string} path
    * @param {RequestOptions} [options]
    * @returns {Promise<any>} null where the answer has no content
+   * @throws {ApiError} also where the answer is no JSON
    */
   async json(path, options = {}) {
     const headers = { Accept: "application/json", ...options.headers };
     const response = await this.request(path, { ...options, headers });
-    return response.status === NO_CONTENT ? null : response.json();
+    if (response.status === NO_CONTENT) return null;
+    try {
+      return await response.json();
+    } catch (error) {
+      if (isAbort(error)) throw error;
+      // A proxy's page in its place, or a connection that broke in the middle.
+      throw new ApiError({
+        status: error instanceof SyntaxError ? response.status : 0,
+        code: error instanceof SyntaxError ? UNREADABLE : UNREACHABLE,
+        detail: "The service's answer did not arrive whole; try again.",
+      });
+    }
   }
 
   /**

@@ -72,10 +72,11 @@ export class KinetagTimeline extends HTMLElement {
       tokenUrl: () => this.getAttribute("token-url"),
       token: () => this.getAttribute("token"),
     });
-    this.#dark.addEventListener("change", () => this.#applyTheme());
   }
 
   connectedCallback() {
+    // Only while it is on a page: the browser keeps whoever listens to it.
+    this.#dark.addEventListener("change", this.#themeChanged);
     this.#applyTheme();
     this.#applyControls();
     addEventListener("online", this.#online);
@@ -83,7 +84,10 @@ export class KinetagTimeline extends HTMLElement {
   }
 
   disconnectedCallback() {
+    this.#dark.removeEventListener("change", this.#themeChanged);
     removeEventListener("online", this.#online);
+    clearTimeout(this.#loadTimer);
+    clearTimeout(this.#detailTimer);
     this.#work?.abort();
     this.#view.tuning.stop();
     this.#view.player.close();
@@ -212,6 +216,8 @@ export class KinetagTimeline extends HTMLElement {
     const choice = score > 0 ? { ...tuning.choice, min_score: score } : { ...tuning.choice };
     return loading.fetchExport(this.#api, this.#jobId, format, choice);
   }
+
+  #themeChanged = () => this.#applyTheme();
 
   #online = () => {
     if (this.#failed) this.#reload();
@@ -419,9 +425,10 @@ export class KinetagTimeline extends HTMLElement {
 
   /** @param {Segment} segment */
   async #copyLink(segment) {
-    const origin = this.getAttribute("api") ?? MODULE_ORIGIN;
+    const origin = (this.getAttribute("api") || MODULE_ORIGIN).replace(/\/+$/, "");
     const at = segment.start.toFixed(2);
-    const link = this.#jobId ? `${origin}/#/jobs/${this.#jobId}?at=${at}` : `${location.href.split("#")[0]}#t=${at}`;
+    const query = new URLSearchParams({ at, label: segment.label });
+    const link = this.#jobId ? `${origin}/#/jobs/${this.#jobId}?${query}` : `${location.href.split("#")[0]}#t=${at}`;
     try {
       await navigator.clipboard.writeText(link);
       return "Link copied";

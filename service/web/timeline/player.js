@@ -46,6 +46,7 @@ export class Player {
     this.position = 0;
     this.running = false;
     this.expiresMs = Infinity;
+    this.staleInARow = 0;
     this.renewals = 0;
     this.generation = 0;
     this.frame = 0;
@@ -221,6 +222,9 @@ export class Player {
     }
     if (generation !== this.generation) return;
     this.expiresMs = address.expires_at ? Date.parse(address.expires_at) : Infinity;
+    this.staleInARow = this.#isStale() ? this.staleInARow + 1 : 0;
+    // Stale as they come: this machine's clock is wrong, and only a refusal tells when one has ended.
+    if (this.staleInARow > 1) this.expiresMs = Infinity;
     const { video } = this;
     const speed = video.playbackRate;
     const foreign = new URL(address.url, location.href).origin !== location.origin;

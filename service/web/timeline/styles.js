@@ -107,7 +107,7 @@ button, select, input { font: inherit; color: inherit; }
 .top { display: grid; grid-template-columns: minmax(0, 1fr); flex: 1 1 auto; min-block-size: 0; }
 .stage {
   position: relative; min-block-size: 9em; background: #05090a; color: #f2f6f5; overflow: hidden;
-  aspect-ratio: var(--aspect, 16 / 9); max-block-size: var(--kinetag-stage-height, 52vh); inline-size: 100%;
+  aspect-ratio: var(--aspect, 16 / 9); max-block-size: var(--kinetag-stage-height, min(52vh, max(20em, 100vh - 38em))); inline-size: 100%;
 }
 .stage video, .stage .still { position: absolute; inset: 0; inline-size: 100%; block-size: 100%; object-fit: contain; }
 .stage video { cursor: pointer; }
@@ -289,7 +289,9 @@ kbd { font: inherit; font-size: 0.86em; font-weight: 600; border: 1px solid var(
 
 @container (min-width: 1000px) {
   .root[data-controls="full"] .top { grid-template-columns: minmax(0, 1fr) clamp(22em, 27cqw, 30em); }
-  .root[data-controls="full"] .side { border-block-start: 0; border-inline-start: 1px solid var(--line); contain: size; }
+  .root[data-controls="full"] .side { border-block-start: 0; border-inline-start: 1px solid var(--line); contain: size; overflow: hidden; }
+  .root[data-controls="full"] .evidence { flex: 0 1 auto; min-block-size: 0; max-block-size: none; }
+  .root[data-controls="full"] .list { min-block-size: 2.5em; }
   .top { border-block-end: 1px solid var(--line); }
 }
 @container (max-width: 999px) {
