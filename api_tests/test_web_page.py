@@ -593,6 +593,23 @@ def test_three_lanes_are_in_sight_under_the_video(archive_service, page_of):
     assert page.locator("kinetag-timeline").evaluate(ends)["list"] <= 1
 
 
+@pytest.mark.parametrize("width", [DESKTOP["width"], 700])
+def test_a_full_screen_is_full(archive_service, page_of, width):
+    job = archive_service.jobs[0]
+    page = page_of(f"{archive_service.url}/#/jobs/{job}", viewport={"width": width, "height": 900})
+    page.locator("kinetag-timeline .row").first.wait_for()
+    page.get_by_role("button", name="Full screen").click()
+    eventually(page, "document.fullscreenElement !== null")
+    page.wait_for_timeout(200)
+    gap = page.locator("kinetag-timeline").evaluate(
+        """(element) => {
+          const at = (one) => element.shadowRoot.querySelector(one).getBoundingClientRect();
+          return [at(".bar").top - at(".stage").bottom, at(".root").height - innerHeight];
+        }"""
+    )
+    assert gap == pytest.approx([0, 0], abs=2)
+
+
 def test_players_that_were_left_are_gone(archive_service, page_of):
     url, job = archive_service.url, archive_service.jobs[0]
     page = page_of(f"{url}/#/")

@@ -303,6 +303,8 @@ kbd { font: inherit; font-size: 0.86em; font-weight: 600; border: 1px solid var(
   .list { flex: none; block-size: 15em; }
   .evidence { max-block-size: none; }
 }
+.root:fullscreen { overflow: hidden auto; }
+.root:fullscreen .stage { aspect-ratio: auto; max-block-size: none; flex: 1 1 auto; }
 @container (max-width: 639px) {
   .bar { padding-inline: 0.4em; }
   .wide, .loud { display: none; }
