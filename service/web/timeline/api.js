@@ -135,9 +135,10 @@ export class Api {
     } catch (error) {
       if (isAbort(error)) throw error;
       // A proxy's page in its place, or a connection that broke in the middle.
+      const whole = error instanceof SyntaxError;
       throw new ApiError({
-        status: error instanceof SyntaxError ? response.status : 0,
-        code: error instanceof SyntaxError ? UNREADABLE : UNREACHABLE,
+        status: whole ? response.status : 0,
+        code: whole ? UNREADABLE : UNREACHABLE,
         detail: "The service's answer did not arrive whole; try again.",
       });
     }

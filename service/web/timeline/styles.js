@@ -230,7 +230,7 @@ canvas { display: block; }
 .side-head { display: flex; align-items: center; gap: 0.6em; padding: 0.5em 0.9em; border-block-end: 1px solid var(--line); flex: none; }
 .side-head h2, .sheet h2 { font-size: 1em; font-weight: 620; flex: 1 1 auto; white-space: nowrap; }
 .side-head .field-select { min-inline-size: 0; flex: 0 1 10em; }
-.list { position: relative; overflow: hidden auto; flex: 1 1 0; min-block-size: 11em; scrollbar-width: thin; }
+.list { position: relative; overflow: hidden auto; flex: 1 1 0; min-block-size: 2.5em; scrollbar-width: thin; }
 .list:focus-visible, .lanes:focus-visible, .ruler:focus-visible, .overview:focus-visible, .stage:focus-visible { outline-offset: -2px; }
 .rows { position: relative; }
 .row {
@@ -244,7 +244,7 @@ canvas { display: block; }
 .row .figure { text-align: end; font-weight: 550; }
 .none { padding: 1em; color: var(--muted); }
 
-.evidence { flex: none; max-block-size: 70%; overflow: hidden auto; border-block-end: 1px solid var(--line); padding: 0.7em 0.9em 0.9em; scrollbar-width: thin; }
+.evidence { flex: 0 1 auto; min-block-size: 0; overflow: hidden auto; border-block-end: 1px solid var(--line); padding: 0.7em 0.9em 0.9em; scrollbar-width: thin; }
 .evidence header { display: flex; align-items: center; gap: 0.55em; margin-block-end: 0.3em; }
 .evidence h2 { flex: 1 1 auto; font-size: 1.15em; font-weight: 640; }
 .facts { display: grid; grid-template-columns: auto minmax(0, 1fr); gap: 0.3em 1em; }
@@ -290,8 +290,6 @@ kbd { font: inherit; font-size: 0.86em; font-weight: 600; border: 1px solid var(
 @container (min-width: 1000px) {
   .root[data-controls="full"] .top { grid-template-columns: minmax(0, 1fr) clamp(22em, 27cqw, 30em); }
   .root[data-controls="full"] .side { border-block-start: 0; border-inline-start: 1px solid var(--line); contain: size; overflow: hidden; }
-  .root[data-controls="full"] .evidence { flex: 0 1 auto; min-block-size: 0; max-block-size: none; }
-  .root[data-controls="full"] .list { min-block-size: 2.5em; }
   .top { border-block-end: 1px solid var(--line); }
 }
 @container (max-width: 999px) {
@@ -301,7 +299,6 @@ kbd { font: inherit; font-size: 0.86em; font-weight: 600; border: 1px solid var(
   .tuning, .timeline { order: 2; }
   .side { order: 3; }
   .list { flex: none; block-size: 15em; }
-  .evidence { max-block-size: none; }
 }
 .root:fullscreen { overflow: hidden auto; }
 .root:fullscreen .stage { aspect-ratio: auto; max-block-size: none; flex: 1 1 auto; }
