@@ -13,7 +13,7 @@ IMPORT = re.compile(
     re.MULTILINE,
 )
 EXPORT = re.compile(r"^export (?=(?:async )?(?:class|function|const) (?P<name>\w+))", re.MULTILINE)
-CAST = re.compile(r"^/\*\*.*?\*/ +(?=\S)")
+CAST = re.compile(r"^/\*\*.*?\*/ +(?=\S)|/\*\* @type \{.*?\} \*/ ?(?=\S)")
 LEFT_OVER = re.compile(r"^(?:import|export)(?:\s+\w|\s*[{*\"]).*", re.MULTILINE)
 
 
@@ -29,7 +29,7 @@ def without_comments(source: str) -> str:
     kept = []
     in_comment = in_template = False
     for line in source.splitlines():
-        # A comment before code on the same line is a type that something is cast to.
+        # A comment before code, or inside it, is a type that something is cast to.
         text = CAST.sub("", line.strip())
         if in_comment:
             in_comment = not text.endswith("*/")
