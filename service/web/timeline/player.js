@@ -217,7 +217,7 @@ export class Player {
       address = await open();
     } catch (error) {
       if (generation !== this.generation || isAbort(error)) return;
-      this.#lose(/** @type {any} */ (error)?.status === 0 ? "offline" : "access");
+      this.#lose(lost(/** @type {any} */ (error)?.status));
       return;
     }
     if (generation !== this.generation) return;
@@ -327,7 +327,7 @@ export class Player {
       this.renewals += 1;
       await this.#load();
     } else {
-      this.#lose(status === 0 ? "offline" : "access");
+      this.#lose(lost(status));
     }
   }
 
@@ -380,4 +380,13 @@ async function statusOf(url) {
   } catch {
     return 0;
   }
+}
+
+/**
+ * Say why no video came: only these answers mean that nobody may have it.
+ * @param {number} [status]
+ * @returns {"access" | "offline"}
+ */
+function lost(status = 0) {
+  return [401, 403, 404, 410].includes(status) ? "access" : "offline";
 }

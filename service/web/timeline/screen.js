@@ -74,7 +74,7 @@ export class Screen {
       none: "There is no video to play here. The timeline works without it.",
       codec: `This browser cannot play this video${this.codec ? ` (${this.codec})` : ""}. The timeline works without it.`,
       access: "The video cannot be fetched: access has expired or was taken back.",
-      offline: "The video cannot be fetched: the connection is gone.",
+      offline: "The video cannot be fetched just now: the service does not answer as it should.",
     };
     this.element.classList.toggle("blind", problem !== "");
     this.notice.hidden = problem === "";
