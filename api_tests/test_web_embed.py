@@ -27,6 +27,7 @@ EVIL_LABEL = '"><img src=x onerror="globalThis.pwned=1">'
 EVIL_NAME = "</script><script>globalThis.pwned=1</script>\"'<b>.mp4"
 EVIL_CAMERA = "<svg onload=globalThis.pwned=1>/../&#x22;?frame=x#kte_"
 REFUSED_FRAME = r"frame-ancestors|chrome-error|Failed to load resource|ERR_BLOCKED"
+FRAME_SECONDS = 20
 BLOCKED = r"CORS policy|ERR_FAILED|Failed to load resource"
 TOLD = """
 globalThis.told = [];
@@ -158,7 +159,14 @@ def told(page, kind, timeout=15_000):
 
 def framed(page, house):
     page.wait_for_function("document.querySelector('iframe') !== null")
-    return next(one for one in page.frames if one.url.startswith(f"{house.url}/embed/"))
+    deadline = time.monotonic() + FRAME_SECONDS
+    # Its address is set, but where it leads to has to come first.
+    while time.monotonic() < deadline:
+        for one in page.frames:
+            if one.url.startswith(f"{house.url}/embed/"):
+                return one
+        page.wait_for_timeout(20)
+    return pytest.fail(f"the frame did not come: {[one.url for one in page.frames]}")
 
 
 def until(page, expression, timeout_seconds=20):
