@@ -235,6 +235,10 @@ def owned_things(api, headers):
     key = api.client.post("/v1/keys", headers=headers, json={"name": "second"})
     assert key.status_code == 201, key.text
     ids["key_id"] = key.json()["id"]
+    wish = {"name": "Falls", "filter": {"label": ["fall"]}}
+    search = api.client.post("/v1/searches", headers=headers, json=wish)
+    assert search.status_code == 201, search.text
+    ids["search_id"] = search.json()["id"]
     return ids
 
 
