@@ -163,7 +163,7 @@ export class Lanes {
     brush.fillStyle = looks.colour(lane.paint);
     brush.strokeStyle = brush.fillStyle;
     brush.lineWidth = 0.09 * emPx;
-    brush.lineJoin = "round";
+    brush.lineJoin = "bevel";
     brush.stroke(path);
     path.lineTo(viewport.width + 2, base);
     path.lineTo(-2, base);
@@ -277,10 +277,12 @@ export class Lanes {
       const right = viewport.toX(edges[at + 1] ?? 0);
       if (right < 0 || left > viewport.width) continue;
       const width = Math.max(right - left, LEAST_BAR_PX);
-      brush.globalAlpha = 0.4;
+      const narrow = width < 6;
+      brush.globalAlpha = narrow ? 0.7 : 0.4;
       bar(brush, left, top, width, height);
       brush.globalAlpha = 1;
-      outline(brush, left, top, width, height, colour, 1);
+      // Hours of video have hundreds of narrow ones: their outline is all time and no picture.
+      if (!narrow) outline(brush, left, top, width, height, colour, 1);
     }
   }
 }
@@ -297,7 +299,7 @@ function curvePath(source, column, viewport, base, height) {
   const from = Math.max(0, source.placeOf(viewport.start) - 1);
   const to = Math.min(column.length, source.placeOf(viewport.end) + 1);
   // Several points in one pixel are one, the highest, so that peaks survive here too.
-  const each = Math.max(1, Math.floor((to - from) / (2 * viewport.width)));
+  const each = Math.max(1, Math.ceil((to - from) / viewport.width));
   const heightOf = (/** @type {number} */ value) => base - Math.min(1, Math.max(0, value)) * height;
   path.moveTo(-2, heightOf(column[from] ?? 0));
   for (let place = from; place < to; place += each) {
