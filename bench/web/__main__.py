@@ -114,7 +114,7 @@ def _move_slider(page: Page) -> dict[str, Figure]:
     for number in range(SLIDER_STEPS):
         handle.press("ArrowLeft" if number // TURN % 2 else "ArrowRight")
         _wait_for(page, f"kinetagTimes.inputs.length > {number}")
-    _wait_for(page, "kinetagTimes.begun === null")
+    _wait_for(page, "kinetagTimes.begun === null && kinetagTimes.exact.length > 0")
     found: dict[str, list[float]] = page.evaluate("kinetagTimes")
     inputs = sorted(found["inputs"])
     return {
