@@ -1,7 +1,6 @@
 """The element in Chromium in every state it can be in, at every size, with everything hostile."""
 
 import json
-import time
 from dataclasses import replace
 
 import pytest
@@ -325,8 +324,9 @@ def test_nothing_runs_on_after_it_is_taken_away(page_of, archive_service):
     timeline.evaluate(
         "e => { globalThis.gone = e; e.play(); e.resegment({thresholds: [0.2]}); e.remove(); }"
     )
-    time.sleep(0.3)
+    # Playwright's own waiting, because requests are noted only while it looks.
+    page.wait_for_timeout(300)
     before = len(page.watch.requests)
-    time.sleep(0.5)
+    page.wait_for_timeout(500)
     assert len(page.watch.requests) == before
     assert page.evaluate("gone.shadowRoot.querySelector('video').paused")

@@ -169,12 +169,17 @@ def framed(page, house):
     return pytest.fail(f"the frame did not come: {[one.url for one in page.frames]}")
 
 
+def outlive(lifetime_seconds):
+    """Wait until a token made just now has ended: nothing but the clock ends it."""
+    time.sleep(lifetime_seconds + 0.1)
+
+
 def until(page, expression, timeout_seconds=20):
     """Wait until something is so. Playwright's own way needs eval, which our pages forbid."""
     deadline = time.monotonic() + timeout_seconds
     while not (found := page.evaluate(expression)):
         assert time.monotonic() < deadline, expression
-        time.sleep(0.05)
+        page.wait_for_timeout(50)
     return found
 
 
@@ -366,7 +371,7 @@ def test_a_token_of_something_else_shows_nothing(page_of, house, site, whose):
 
 def test_an_expired_token_is_said_and_the_next_one_heals(page_of, house, site, screen):
     token = house.mint(expires_in_seconds=1)["token"]
-    time.sleep(1.1)
+    outlive(1)
     page = page_of(site.page("/late", house.element(token)))
     name, text = state(page)
     assert (name, "expired" in text) == ("expired", True)
@@ -381,7 +386,7 @@ def test_an_expired_token_is_said_and_the_next_one_heals(page_of, house, site, s
 def test_a_frames_host_renews_its_token(page_of, house, site):
     """The first has expired before it is used, the next ends while the timeline is on screen."""
     first = house.mint(expires_in_seconds=1)
-    time.sleep(1.1)
+    outlive(1)
     lifetimes = iter([2, 300, 300])
     site.pages["/token"] = lambda: json.dumps(
         {"token": house.mint(expires_in_seconds=next(lifetimes))["token"]}
@@ -397,7 +402,7 @@ def test_a_frames_host_renews_its_token(page_of, house, site):
     told(page, "shown")
     assert page.evaluate("told.filter(one => one.type === 'token-wanted').length") == 1
     assert told(page, "token-wanted")["reason"] == "refused"
-    time.sleep(2.1)
+    outlive(2)
     frame = framed(page, house)
     count = frame.evaluate(
         """async () => (await document.querySelector('kinetag-timeline')
@@ -410,7 +415,7 @@ def test_a_frames_host_renews_its_token(page_of, house, site):
 
 def test_a_frame_whose_host_is_late_says_so_and_comes_back(page_of, house, site):
     first = house.mint(expires_in_seconds=1)
-    time.sleep(1.1)
+    outlive(1)
     page = page_of(site.page("/silent", house.frame(first)))
     told(page, "token-wanted")
     error = told(page, "error")
